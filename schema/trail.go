@@ -1,0 +1,177 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// TrailRow is a row of the view trail: one request with the run and the commit
+// behind it, and the grade of that attribution (design, decision 5).
+type TrailRow struct {
+	Time          time.Time  `ch:"time" json:"time"`
+	Identity      string     `ch:"identity" json:"identity"`
+	Provider      string     `ch:"provider" json:"provider"`
+	Project       string     `ch:"project" json:"project"`
+	Job           string     `ch:"job" json:"job"`
+	Run           string     `ch:"run" json:"run"`
+	Commit        string     `ch:"commit" json:"commit"`
+	Ref           string     `ch:"ref" json:"ref"`
+	Author        string     `ch:"author" json:"author"`
+	Runner        string     `ch:"runner" json:"runner"`
+	Method        string     `ch:"method" json:"method"`
+	Host          string     `ch:"host" json:"host"`
+	Path          string     `ch:"path" json:"path"`
+	Status        int16      `ch:"status" json:"status"`
+	Decision      string     `ch:"decision" json:"decision"`
+	Reason        string     `ch:"reason" json:"reason"`
+	Role          string     `ch:"role" json:"role"`
+	Grade         string     `ch:"grade" json:"grade"`
+	ClientIP      netip.Addr `ch:"client_ip" json:"client_ip"`
+	Frontend      string     `ch:"frontend" json:"frontend"`
+	Backend       string     `ch:"backend" json:"backend"`
+	Server        string     `ch:"server" json:"server"`
+	BytesRead     int64      `ch:"bytes_read" json:"bytes_read"`
+	ActiveMs      int32      `ch:"active_ms" json:"active_ms"`
+	Termination   string     `ch:"termination_state" json:"termination_state"`
+	TokenID       string     `ch:"token_id" json:"token_id"`
+	ClaimedRun    string     `ch:"claimed_run" json:"claimed_run"`
+	UniqueID      string     `ch:"unique_id" json:"unique_id"`
+	Marks         string     `ch:"marks" json:"marks"`
+	CommitSubject string     `ch:"commit_subject" json:"commit_subject"`
+	Actor         string     `ch:"actor" json:"actor"`
+	Endpoint      string     `ch:"endpoint" json:"endpoint"`
+}
+
+// TrailQuery picks rows of the trail; an empty field picks all.
+type TrailQuery struct {
+	Since, Until time.Time // Since <= time < Until
+	Identity     string    // the subject; * stands for anything
+	Run          string    // the run's id, as a claim or a header names it
+	Commit       string    // the hash or its beginning
+	Path         string    // a path and what is below it, or with * for anything
+	Decision     string    // allow or deny
+	Limit        uint64    // the newest rows so many; 0 = all
+}
+
+// TrailSummaryRow sums up the requests of one identity and run that came to
+// the same decision for the same reason.
+type TrailSummaryRow struct {
+	First     time.Time `ch:"first" json:"first"`
+	Last      time.Time `ch:"last" json:"last"`
+	Identity  string    `ch:"identity" json:"identity"`
+	Provider  string    `ch:"provider" json:"provider"`
+	Project   string    `ch:"project" json:"project"`
+	Run       string    `ch:"run" json:"run"`
+	Commit    string    `ch:"commit" json:"commit"`
+	Author    string    `ch:"author" json:"author"`
+	Mostly    string    `ch:"mostly" json:"mostly"`       // the most frequent method and endpoint
+	Endpoints uint64    `ch:"endpoints" json:"endpoints"` // how many different ones
+	Requests  uint64    `ch:"requests" json:"requests"`
+	Peak10s   uint64    `ch:"peak_10s" json:"peak_10s"` // most requests in ten seconds
+	Decision  string    `ch:"decision" json:"decision"`
+	Reason    string    `ch:"reason" json:"reason"`
+	Grade     string    `ch:"grade" json:"grade"`
+}
+
+// Trail calls each with the rows that q picks, newest first, as they arrive.
+// It stops at each's first error and returns it.
+func (s *Store) Trail(ctx context.Context, q TrailQuery, each func(*TrailRow) error) error {
+	return queryTrail(ctx, s, "trail", q, func(row *TrailRow) error {
+		row.ClientIP = row.ClientIP.Unmap()
+		return each(row)
+	})
+}
+
+// TrailSummary calls each with a summary of the rows that q picks, the busiest
+// first.
+func (s *Store) TrailSummary(ctx context.Context, q TrailQuery, each func(*TrailSummaryRow) error) error {
+	return queryTrail(ctx, s, "trail_summary", q, each)
+}
+
+func queryTrail[T any](ctx context.Context, s *Store, name string, q TrailQuery, each func(*T) error) error {
+	sql, err := queryText(name, Columns[T](), q)
+	if err != nil {
+		return err
+	}
+	rows, err := s.conn.Query(ctx, sql, q.parameters()...)
+	if err != nil {
+		return fmt.Errorf("trail: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var row T
+		if err := rows.ScanStruct(&row); err != nil {
+			return fmt.Errorf("trail: %w", err)
+		}
+		if err := each(&row); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("trail: %w", err)
+	}
+	return nil
+}
+
+func (q TrailQuery) parameters() []any {
+	limit := q.Limit
+	if limit == 0 {
+		limit = 1<<63 - 1
+	}
+	return []any{
+		clickhouse.Named("since", strconv.FormatInt(q.Since.UnixMicro(), 10)),
+		clickhouse.Named("until", strconv.FormatInt(q.Until.UnixMicro(), 10)),
+		clickhouse.Named("identity", likePattern(q.Identity)),
+		clickhouse.Named("run", q.Run),
+		clickhouse.Named("commit", strings.ToLower(q.Commit)),
+		clickhouse.Named("exact_path", q.Path),
+		clickhouse.Named("path", pathPattern(q.Path)),
+		clickhouse.Named("decision", q.Decision),
+		clickhouse.Named("limit", strconv.FormatUint(limit, 10)),
+	}
+}
+
+// likePattern turns a value with * for "anything" into a LIKE pattern.
+func likePattern(glob string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`).Replace(glob)
+}
+
+// pathPattern matches what is below a path, or what a * in it stands for.
+func pathPattern(path string) string {
+	if strings.Contains(path, "*") {
+		return likePattern(path)
+	}
+	return likePattern(strings.TrimSuffix(path, "/")) + "/%"
+}
+
+// queryText renders sql/query/NAME.sql for the given columns and filters.
+// Values never enter the text: they are parameters of the query.
+func queryText(name string, columns []string, filters any) (string, error) {
+	list := func() string { return strings.Join(columns, ", ") }
+	tmpl, err := template.New(name).Funcs(template.FuncMap{"columns": list}).ParseFS(sqlFiles, "sql/query/*.sql")
+	if err != nil {
+		return "", fmt.Errorf("query %s: %w", name, err)
+	}
+	var text strings.Builder
+	if err := tmpl.ExecuteTemplate(&text, name+".sql", filters); err != nil {
+		return "", fmt.Errorf("query %s: %w", name, err)
+	}
+	return text.String(), nil
+}
+
+// CountRequests counts the requests since a time.
+func (s *Store) CountRequests(ctx context.Context, since time.Time) (n uint64, err error) {
+	err = s.conn.QueryRow(ctx, "SELECT count() FROM requests WHERE time >= fromUnixTimestamp64Micro({since:Int64})",
+		clickhouse.Named("since", strconv.FormatInt(since.UnixMicro(), 10))).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count requests: %w", err)
+	}
+	return n, nil
+}
