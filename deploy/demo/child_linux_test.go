@@ -1,0 +1,77 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// helperDir tells the test binary, run once more by TestKilledDemoLeavesNothing,
+// to start a world in that directory and wait to be killed.
+const helperDir = "HAPTRAIL_TEST_DEMO_DIR"
+
+func TestHelperWorld(t *testing.T) {
+	dir := os.Getenv(helperDir)
+	if dir == "" {
+		t.Skip("only a part of TestKilledDemoLeavesNothing")
+	}
+	options := testOptions(t, newSink(t))
+	options.Dir = dir
+	w, err := Start(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("pid %d\n", w.gate.command.Process.Pid)
+	time.Sleep(time.Minute)
+}
+
+// A demo that is killed without a chance to clean up takes its HAProxy along.
+func TestKilledDemoLeavesNothing(t *testing.T) {
+	options := testOptions(t, newSink(t)) // skips where HAProxy is missing
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	helper := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestHelperWorld$")
+	helper.Env = append(os.Environ(), helperDir+"="+options.Dir, "TMPDIR="+options.Dir) // it cannot clean up after itself
+	output, err := helper.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := helper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := 0
+	for lines := bufio.NewScanner(output); pid == 0 && lines.Scan(); {
+		if text, found := strings.CutPrefix(lines.Text(), "pid "); found {
+			pid, _ = strconv.Atoi(text)
+		}
+	}
+	if err := helper.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = helper.Wait() // "signal: killed"
+	if pid == 0 {
+		t.Fatal("the helper started no world")
+	}
+	for deadline := time.Now().Add(5 * time.Second); alive(pid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("haproxy (pid %d) outlives the demo that was killed", pid)
+		}
+	}
+}
+
+// alive tells whether the process still runs; one that nobody has waited for
+// yet does not.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}

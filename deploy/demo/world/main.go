@@ -1,0 +1,61 @@
+// Command world is the demo's traffic for docker-compose.yml: it writes the
+// public keys that the gate reads, serves the issuers and the application, plays
+// the CI jobs once the gate is there, and keeps a light trickle going. On one
+// machine "haptrail demo" does all of it, HAProxy included.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/haptrail/haptrail/deploy/demo"
+)
+
+// gateTimeout is how long the gate may take to come up.
+const gateTimeout = 2 * time.Minute
+
+func main() {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	options := demo.Options{
+		Logger:   logger,
+		Progress: func(step string) { logger.Info(step) },
+	}
+	flag.StringVar(&options.Dir, "dir", "/world", "`directory` for edge/keys, runs.json and commits.json")
+	flag.StringVar(&options.Gate, "gate", "http://haproxy:8080", "`URL` of the gate")
+	flag.StringVar(&options.IssuerURL, "issuer", "http://world:9000", "base `URL` of the issuers, as in maps/issuers.map")
+	flag.StringVar(&options.IssuerListen, "listen-issuer", ":9000", "`address` of the issuers")
+	flag.StringVar(&options.BackendListen, "listen-app", ":9001", "`address` of the application")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, options, logger)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, options demo.Options, logger *slog.Logger) error {
+	starting, cancel := context.WithTimeout(ctx, gateTimeout)
+	defer cancel()
+	w, err := demo.Start(starting, options)
+	if err != nil {
+		return err
+	}
+	summary, err := w.Run(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return w.Close() // asked to stop: what is missing is no fault
+	case err != nil: // shown, and no reason to stop: the rest can still be explored
+		logger.Error("some answers were not the expected ones", "error", err)
+	}
+	logger.Info("the script is over", "requests", summary.Requests, "allowed", summary.Allowed, "denied", summary.Denied)
+	w.Idle(ctx)
+	return w.Close()
+}
