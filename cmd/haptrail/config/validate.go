@@ -1,0 +1,185 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/haptrail/haptrail/ingest/syslog"
+	"github.com/haptrail/haptrail/schema"
+)
+
+// Validate checks each field by itself and against the others, without looking
+// at the world: files and sockets are the business of haptrail check. It
+// reports all faults at once.
+func (c *Config) Validate() error {
+	var faults []error
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, fmt.Errorf(field+": "+format, args...))
+	}
+	if _, err := schema.ParseDSN(c.DSN); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := time.LoadLocation(c.Zone); err != nil {
+		fault("zone", "%q is no time zone: write an IANA name such as UTC or Europe/Berlin", c.Zone)
+	}
+	if c.Flush.Rows < 1 || c.Flush.Rows > 1_000_000 {
+		fault("flush.rows", "%d must be 1 to 1000000", c.Flush.Rows)
+	}
+	if c.Flush.Bytes < 1<<16 {
+		fault("flush.bytes", "%d must be at least 64KiB", c.Flush.Bytes)
+	}
+	if c.Flush.Age < Duration(10*time.Millisecond) {
+		fault("flush.age", "%s must be at least 10ms", c.Flush.Age)
+	}
+	if c.Retention != 0 && c.Retention < Duration(24*time.Hour) {
+		fault("retention", "%s must be at least 1d, or 0 to keep everything", c.Retention)
+	}
+	if c.HTTP != "off" && !isAddress(c.HTTP) {
+		fault("http", `%q must be an address such as 127.0.0.1:9595, or "off"`, c.HTTP)
+	}
+	c.validateLog(fault)
+	c.validateEngine(fault)
+	c.validateFormats(fault)
+	return errors.Join(append(faults, c.validateListeners()...)...)
+}
+
+type faultFunc func(field, format string, args ...any)
+
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func (c *Config) validateLog(fault faultFunc) {
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		fault("log.level", "%q must be debug, info, warn or error", c.Log.Level)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		fault("log.format", "%q must be text or json", c.Log.Format)
+	}
+}
+
+func (c *Config) validateEngine(fault faultFunc) {
+	h := c.Engine.HTTP
+	if h == nil {
+		return
+	}
+	if address, err := netip.ParseAddrPort(h.Address); err != nil || !address.Addr().IsLoopback() {
+		fault("engine.http.address", "%q must be a loopback address with port, such as 127.0.0.1:8123", h.Address)
+	}
+	if len(h.Users) == 0 {
+		fault("engine.http.users", "is empty: without a user nobody could log in")
+	}
+	for i, u := range h.Users {
+		field := fmt.Sprintf("engine.http.users[%d]", i)
+		if u.Name == "" {
+			fault(field+".name", "is missing")
+		}
+		if (u.PasswordFile == "") == (u.PasswordEnv == "") {
+			fault(field, "needs exactly one of password_file and password_env")
+		}
+	}
+}
+
+func (c *Config) validateFormats(fault faultFunc) {
+	if len(c.Formats) == 0 {
+		fault("formats", "is empty: leave it out for the built-in formats")
+	}
+	for i, f := range c.Formats {
+		field := fmt.Sprintf("formats[%d]", i)
+		if f.LogFormat != "" && f.HAProxyCfg != "" {
+			fault(field, "log_format and haproxy_cfg exclude each other")
+		}
+		if f.LogFormat == "" && f.HAProxyCfg == "" && f.Name == "" {
+			fault(field, "needs a name, log_format or haproxy_cfg")
+		}
+		if f.Frontend != "" && f.HAProxyCfg == "" {
+			fault(field+".frontend", "needs haproxy_cfg")
+		}
+	}
+}
+
+func (c *Config) validateListeners() (faults []error) {
+	names := map[string]bool{}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		sc, err := l.Syslog()
+		if err == nil {
+			err = sc.Validate()
+		}
+		if err != nil {
+			faults = append(faults, err)
+		}
+		if names[l.Name] {
+			faults = append(faults, fmt.Errorf("listener %q: name: is used twice: give each listener its own", l.Name))
+		}
+		names[l.Name] = true
+	}
+	return faults
+}
+
+// Syslog is the listener as package syslog takes it.
+func (l *Listener) Syslog() (syslog.Config, error) {
+	c := syslog.Config{
+		Name: l.Name, Address: l.Address, Framing: l.Framing,
+		MaxLine: int(l.MaxLine), MaxConnections: l.MaxConnections, BufferMemory: int64(l.BufferMemory),
+		IdleTimeout: time.Duration(l.IdleTimeout), FrameTimeout: time.Duration(l.FrameTimeout),
+		ReceiveBuffer: int(l.ReceiveBuffer),
+		TLS:           syslog.TLSConfig{CertFile: l.TLS.Cert, KeyFile: l.TLS.Key, ClientCAFile: l.TLS.ClientCA, ClientAuth: l.TLS.ClientAuth},
+	}
+	for _, s := range l.AllowedPeers {
+		network, err := netip.ParsePrefix(s)
+		if err != nil {
+			return c, fmt.Errorf("listener %q: allowed_peers: %q is no network: write it like 10.0.0.0/8 or 192.0.2.7/32", l.Name, s)
+		}
+		c.AllowedPeers = append(c.AllowedPeers, network)
+	}
+	if l.SocketMode != "" {
+		mode, err := strconv.ParseUint(l.SocketMode, 8, 12)
+		if err != nil {
+			return c, fmt.Errorf("listener %q: socket_mode: %q is no octal mode: write it like \"0660\"", l.Name, l.SocketMode)
+		}
+		c.SocketMode = fs.FileMode(mode)
+	}
+	if l.HeaderZone != "" {
+		zone, err := time.LoadLocation(l.HeaderZone)
+		if err != nil {
+			return c, fmt.Errorf("listener %q: header_zone: %q is no time zone", l.Name, l.HeaderZone)
+		}
+		c.Zone = zone
+	}
+	return c, nil
+}
+
+// Password is what the user's file or environment variable holds.
+func (u *User) Password() (string, error) {
+	if u.PasswordEnv != "" {
+		password := os.Getenv(u.PasswordEnv)
+		if password == "" {
+			return "", fmt.Errorf("engine.http: user %q: the environment variable %s is empty", u.Name, u.PasswordEnv)
+		}
+		return password, nil
+	}
+	text, err := os.ReadFile(u.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("engine.http: user %q: %w", u.Name, err)
+	}
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" {
+		return "", fmt.Errorf("engine.http: user %q: %s is empty", u.Name, u.PasswordFile)
+	}
+	return password, nil
+}

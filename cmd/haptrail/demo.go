@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/haptrail/haptrail/cmd/haptrail/config"
+	"github.com/haptrail/haptrail/deploy/demo"
+	"github.com/haptrail/haptrail/schema"
+)
+
+type demoCmd struct {
+	Once    bool   `help:"Stop after the traffic, instead of going on until Ctrl-C."`
+	Data    string `placeholder:"DIR" help:"Keep the data in DIR, for --dsn embedded:DIR. Default: a folder that is removed at the end."`
+	Library string `placeholder:"FILE" help:"libchdb, where it is not found by itself."`
+	Seed    uint64 `default:"1" help:"Another seed, another traffic."`
+}
+
+// Run plays the demo:
+//
+//	jobs --token--> HAProxy --allowed--> backend
+//	                   | log ring (TCP)
+//	                   v
+//	        the daemon, in this process --> embedded engine in DIR
+func (c *demoCmd) Run(ctx context.Context, s streams) error {
+	steps := newSteps(s.err)
+	haproxy, err := demo.FindHaproxy()
+	if err != nil {
+		return err
+	}
+	data, scratch, remove, err := c.folders()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	steps.begin("starting the engine and the daemon")
+	d, err := startDemoDaemon(ctx, data, c.Library)
+	if err != nil {
+		return err
+	}
+	steps.begin("starting HAProxy, the token issuers and a backend")
+	world, err := demo.Start(ctx, demo.Options{
+		Dir: scratch, LogAddress: d.listener(), Haproxy: haproxy, Seed: c.Seed,
+		Progress: steps.begin,
+	})
+	if err != nil {
+		return d.end(err)
+	}
+	err = c.play(ctx, s.out, d, world, steps)
+	steps.begin("stopping")
+	err = d.end(errors.Join(err, world.Close()))
+	steps.end()
+	if err == nil && c.Data != "" {
+		fmt.Fprintf(s.out, "The data is in %s: haptrail trail --dsn embedded:%s\n", data, data)
+	}
+	return err
+}
+
+// folders makes the folder of the data and one for everything else.
+func (c *demoCmd) folders() (data, scratch string, remove func(), err error) {
+	scratch, err = os.MkdirTemp("", "haptrail-demo-")
+	if err != nil {
+		return "", "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(scratch) }
+	data = filepath.Join(scratch, "data")
+	if c.Data != "" {
+		if data, err = filepath.Abs(c.Data); err != nil {
+			remove()
+			return "", "", nil, err
+		}
+	}
+	return data, scratch, remove, nil
+}
+
+// play runs the traffic, waits until it is stored and shows it.
+func (c *demoCmd) play(ctx context.Context, out io.Writer, d *demoDaemon, world *demo.World, steps *steps) error {
+	began := time.Now().Add(-time.Second)
+	summary, err := world.Run(ctx)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	steps.begin("waiting until every request is stored")
+	if err := d.stored(ctx, uint64(summary.Requests), began); err != nil {
+		return interrupted(ctx, err)
+	}
+	if err := d.importHistory(ctx, world); err != nil {
+		return interrupted(ctx, err)
+	}
+	steps.end()
+	if err := showDemo(ctx, out, d.server.store, summary, began); err != nil {
+		return interrupted(ctx, err)
+	}
+	if c.Once {
+		return nil
+	}
+	fmt.Fprintf(out, demoHints, d.server.store.DSN())
+	world.Idle(ctx)
+	return nil
+}
+
+// interrupted drops the errors that Ctrl-C causes.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+const demoHints = `
+Traffic goes on until Ctrl-C. In another terminal, try:
+
+  export HAPTRAIL_DSN=%s
+  bin/haptrail trail --decision deny                       who was turned away, and why
+  bin/haptrail trail --summary --path '/secrets'           who reached for the secrets
+  bin/haptrail query "SELECT identity, count() FROM trail GROUP BY 1 ORDER BY 2 DESC"
+`
+
+func showDemo(ctx context.Context, out io.Writer, store *schema.Store, summary demo.Summary, began time.Time) error {
+	fmt.Fprintf(out, "\n%d requests of %d CI jobs reached HAProxy in %.0f s: %d allowed, %d denied.\nWho touched what, from which run and commit, allowed or denied, and why:\n\n",
+		summary.Requests, len(summary.Jobs), summary.Elapsed.Seconds(), summary.Allowed, summary.Denied)
+	p := newPrinter[schema.TrailSummaryRow](out, "table", summaryColumns)
+	if err := store.TrailSummary(ctx, schema.TrailQuery{Since: began, Until: farFuture}, p.row); err != nil {
+		return err
+	}
+	if err := p.close(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(out, demoLegend)
+	return err
+}
+
+const demoLegend = `
+identity  the token's subject, verified by HAProxy; empty where no token was valid
+grade     proven: a signed claim names the run · corroborated: a header names it and the CI's
+          record agrees · inferred: the only run of that identity at the time · none: nothing does
+`
+
+// demoDaemon is the daemon, running in this process.
+type demoDaemon struct {
+	server *server
+	cancel context.CancelFunc
+	done   chan error
+	log    *os.File
+}
+
+func startDemoDaemon(ctx context.Context, data, library string) (*demoDaemon, error) {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, err
+	}
+	logFile, err := os.Create(filepath.Join(data, "haptrail.log"))
+	if err != nil {
+		return nil, err
+	}
+	cfg := config.Default()
+	cfg.DSN = "embedded:" + data
+	cfg.Engine.Library = library
+	cfg.HTTP = "127.0.0.1:0"
+	cfg.Listeners = []config.Listener{{Name: "demo", Address: "tcp://127.0.0.1:0", Framing: "octet-counted"}}
+	log, level := newLogger(cfg.Log, logFile)
+	ready := make(chan struct{})
+	d := &demoDaemon{done: make(chan error, 1), log: logFile}
+	d.server = &server{
+		cfg: cfg, log: log, level: level, ready: func() { close(ready) },
+		reload: func() (config.Config, error) { return cfg, nil },
+	}
+	ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go func() { d.done <- d.server.run(ctx) }()
+	select {
+	case <-ready:
+		return d, nil
+	case err := <-d.done:
+		d.cancel()
+		return nil, errors.Join(err, logFile.Close())
+	}
+}
+
+func (d *demoDaemon) listener() string { return d.server.listeners[0].Addr().String() }
+
+// end stops the daemon, which stores what it has received.
+func (d *demoDaemon) end(err error) error {
+	d.cancel()
+	return errors.Join(err, <-d.done, d.log.Close())
+}
+
+// storeTimeout is how long the demo's requests may take to be stored.
+const storeTimeout = 30 * time.Second
+
+// stored waits until as many requests are in the table.
+func (d *demoDaemon) stored(ctx context.Context, want uint64, since time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	for {
+		have, err := d.server.store.CountRequests(ctx, since)
+		if err == nil && have >= want {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return hint(fmt.Errorf("%d of %d requests were stored within %s: %w", have, want, storeTimeout, errors.Join(err, ctx.Err())),
+				"see "+d.log.Name())
+		}
+	}
+}
+
+// importHistory stores what the CI servers know of the jobs' runs and commits.
+func (d *demoDaemon) importHistory(ctx context.Context, world *demo.World) error {
+	if _, err := importRows(ctx, []string{world.RunsFile()}, checkRun, d.server.store.InsertRuns); err != nil {
+		return err
+	}
+	_, err := importRows(ctx, []string{world.CommitsFile()}, checkCommit, d.server.store.InsertCommits)
+	return err
+}
+
+// steps tells a person what takes time: each step as it begins and how long
+// the last one took.
+type steps struct {
+	w     io.Writer
+	began time.Time
+}
+
+func newSteps(w io.Writer) *steps { return &steps{w: w} }
+
+func (s *steps) begin(name string) {
+	s.end()
+	s.began = time.Now()
+	fmt.Fprintf(s.w, "· %s … ", name)
+}
+
+func (s *steps) end() {
+	if !s.began.IsZero() {
+		fmt.Fprintf(s.w, "%.1f s\n", time.Since(s.began).Seconds())
+		s.began = time.Time{}
+	}
+}
