@@ -275,22 +275,3 @@ func BenchmarkFramer(b *testing.B) {
 		})
 	}
 }
-
-// BenchmarkReadLines reads a file's worth of lines, headers parsed.
-func BenchmarkReadLines(b *testing.B) {
-	block := bytes.Repeat([]byte(benchLine+"\n"), 1000)
-	b.SetBytes(int64(len(benchLine) + 1))
-	b.ReportAllocs()
-	var c counter
-	readers := make([]io.Reader, 0, b.N/1000+1)
-	for n := b.N; n > 0; n -= 1000 {
-		readers = append(readers, bytes.NewReader(block[:min(n, 1000)*(len(benchLine)+1)]))
-	}
-	b.ResetTimer()
-	if err := ReadLines(b.Context(), io.MultiReader(readers...), &Source{}, LineOptions{}, &c); err != nil {
-		b.Fatal(err)
-	}
-	if got := c.messages.Load(); got != int64(b.N) {
-		b.Errorf("%d messages, want %d", got, b.N)
-	}
-}

@@ -120,7 +120,6 @@ const (
 	transportTLS      = "tls"
 	transportUnix     = "unix"
 	transportUnixgram = "unixgram"
-	transportFile     = "file" // Source.Transport of ReadLines
 )
 
 const (

@@ -1,12 +1,12 @@
 // Package syslog receives HAProxy's logs: it listens, cuts what comes into
 // messages, reads their headers and hands them to a Handler.
 //
-//	udp, unixgram          tcp, tls, unix                file or stdin
-//	one reader per socket  one goroutine per connection  ReadLines
-//	      |                       |                          |
-//	      | datagram              | framer: octet count      | framer: lines
-//	      |                       | (RFC 6587) or lines      |
-//	      +-----------+-----------+--------------------------+
+//	udp, unixgram          tcp, tls, unix
+//	one reader per socket  one goroutine per connection
+//	      |                       |
+//	      | datagram              | framer: octet count
+//	      |                       | (RFC 6587) or lines
+//	      +-----------+-----------+
 //	                  |
 //	            ParseHeader: RFC 5424, RFC 3164, HAProxy's own
 //	                  |

@@ -7,7 +7,7 @@ import "time"
 // all messages of a connection, so two senders that write the same hostname
 // into their messages stay apart.
 type Source struct {
-	Transport string // "udp", "tcp", "tls", "unix", "unixgram" or "file"
+	Transport string // "udp", "tcp", "tls", "unix" or "unixgram"
 	Listener  string // the listener's name in the configuration
 	Peer      string // the sender's address without its port, "" on unix sockets
 	Number    uint64 // unique to this source in the process: for spreading sources
