@@ -125,20 +125,25 @@ func showDemo(ctx context.Context, out io.Writer, store *schema.Store, summary d
 	fmt.Fprintf(out, "\n%d requests of %d CI jobs reached HAProxy in %.0f s: %d allowed, %d denied.\nWho touched what, from which run and commit, allowed or denied, and why:\n\n",
 		summary.Requests, len(summary.Jobs), summary.Elapsed.Seconds(), summary.Allowed, summary.Denied)
 	p := newPrinter[schema.TrailSummaryRow](out, "table", summaryColumns)
-	if err := store.TrailSummary(ctx, schema.TrailQuery{Since: began, Until: farFuture}, p.row); err != nil {
+	query := schema.TrailQuery{Since: began, Until: farFuture}
+	err := store.TrailSummary(ctx, query, func(row *schema.TrailSummaryRow) error {
+		nameUnknown(row)
+		return p.row(row)
+	})
+	if err != nil {
 		return err
 	}
 	if err := p.close(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(out, demoLegend)
+	_, err = fmt.Fprint(out, demoLegend)
 	return err
 }
 
 const demoLegend = `
-identity  the token's subject, verified by HAProxy; empty where no token was valid
-grade     proven: a signed claim names the run · corroborated: a header names it and the CI's
-          record agrees · inferred: the only run of that identity at the time · none: nothing does
+identity  the token's subject, as HAProxy verified it
+grade     how sure the run is. proven: a signed claim names it · corroborated: a header names it
+          and the CI's own record agrees · inferred: the identity's only run at that time · none
 `
 
 // demoDaemon is the daemon, running in this process.
@@ -218,24 +223,41 @@ func (d *demoDaemon) importHistory(ctx context.Context, world *demo.World) error
 	return err
 }
 
-// steps tells a person what takes time: each step as it begins and how long
-// the last one took.
+// steps tells a person what takes time: each step as it begins, a dot for each
+// second from the second one on, and how long it took.
 type steps struct {
-	w     io.Writer
-	began time.Time
+	w    io.Writer
+	stop func() // ends the step that is going on
 }
 
-func newSteps(w io.Writer) *steps { return &steps{w: w} }
+func newSteps(w io.Writer) *steps { return &steps{w: w, stop: func() {}} }
 
 func (s *steps) begin(name string) {
 	s.end()
-	s.began = time.Now()
-	fmt.Fprintf(s.w, "· %s … ", name)
-}
-
-func (s *steps) end() {
-	if !s.began.IsZero() {
-		fmt.Fprintf(s.w, "%.1f s\n", time.Since(s.began).Seconds())
-		s.began = time.Time{}
+	began := time.Now()
+	fmt.Fprintf(s.w, "· %s ", name)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if time.Since(began) > 1500*time.Millisecond {
+					fmt.Fprint(s.w, ".")
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	s.stop = func() {
+		close(done)
+		<-ended
+		fmt.Fprintf(s.w, " %.1f s\n", time.Since(began).Seconds())
+		s.stop = func() {}
 	}
 }
+
+func (s *steps) end() { s.stop() }

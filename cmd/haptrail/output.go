@@ -140,6 +140,8 @@ func styleOf(w io.Writer) style {
 const (
 	gap      = 2  // blanks between columns
 	narrowed = 10 // a column is never cut below this
+	widest   = 48 // what a cell of a table shows at most; JSON and CSV have all
+	shortSHA = 10 // of a commit
 )
 
 // writeTable writes cells under upper-case headings. What comes from a log may
@@ -152,7 +154,10 @@ func writeTable(w io.Writer, names []string, rows [][]string, s style) {
 	for _, row := range rows {
 		for i := range row {
 			row[i] = printable(row[i])
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+			if names[i] == "commit" && len(row[i]) > shortSHA {
+				row[i] = row[i][:shortSHA]
+			}
+			widths[i] = min(max(widths[i], utf8.RuneCountInString(row[i])), widest)
 		}
 	}
 	fit(widths, s.width)
@@ -198,16 +203,16 @@ func fit(widths []int, width int) {
 		total += w
 	}
 	for total > width {
-		widest := 0
+		most := 0
 		for i := range widths {
-			if widths[i] > widths[widest] {
-				widest = i
+			if widths[i] > widths[most] {
+				most = i
 			}
 		}
-		if widths[widest] <= narrowed {
+		if widths[most] <= narrowed {
 			return
 		}
-		widths[widest]--
+		widths[most]--
 		total--
 	}
 }

@@ -26,7 +26,7 @@ type trailCmd struct {
 
 // trailColumns are what the table shows; JSON and CSV have every column.
 var trailColumns = []string{"time", "identity", "project", "run", "commit", "author", "method", "path", "status", "decision", "reason", "grade"}
-var summaryColumns = []string{"identity", "project", "run", "commit", "author", "mostly", "requests", "decision", "reason", "grade"}
+var summaryColumns = []string{"identity", "project", "run", "commit", "author", "requests", "mostly", "decision", "reason", "grade"}
 
 func (c *trailCmd) Run(ctx context.Context, s streams) error {
 	now := time.Now()
@@ -57,7 +57,12 @@ func (c *trailCmd) Run(ctx context.Context, s streams) error {
 	if c.Summary {
 		p := newPrinter[schema.TrailSummaryRow](s.out, c.Output, summaryColumns)
 		p.empty = empty
-		return errors.Join(store.TrailSummary(ctx, query, p.row), p.close())
+		return errors.Join(store.TrailSummary(ctx, query, func(row *schema.TrailSummaryRow) error {
+			if c.Output == "table" {
+				nameUnknown(row)
+			}
+			return p.row(row)
+		}), p.close())
 	}
 	p := newPrinter[schema.TrailRow](s.out, c.Output, trailColumns)
 	p.empty = empty
@@ -67,6 +72,13 @@ func (c *trailCmd) Run(ctx context.Context, s streams) error {
 		}
 		return p.row(row)
 	}), p.close())
+}
+
+// nameUnknown says for a person what an empty identity means.
+func nameUnknown(row *schema.TrailSummaryRow) {
+	if row.Identity == "" {
+		row.Identity = "(no valid token)"
+	}
 }
 
 var farFuture = time.Date(2299, 12, 31, 0, 0, 0, 0, time.UTC)

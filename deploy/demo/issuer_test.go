@@ -56,7 +56,7 @@ func TestTokensVerifyByDiscovery(t *testing.T) {
 		}
 		var keys jose.JSONWebKeySet
 		getJSON(t, jwks, &keys)
-		signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
+		signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ func acquire(ctx context.Context, slots chan struct{}) error {
 	case slots <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return refuse(codeTooManySimultanes, "TOO_MANY_SIMULTANEOUS_QUERIES",
+		return refuse(codeTooMany, "TOO_MANY_SIMULTANEOUS_QUERIES",
 			"%d statements run already, and the client gave up waiting", cap(slots))
 	}
 }

@@ -68,25 +68,24 @@ func (e *exception) Error() string { return e.text }
 // Codes of ClickHouse (src/Common/ErrorCodes.cpp) that the handler itself raises
 // or treats by code.
 const (
-	codeNotImplemented    = 48
-	codeSyntax            = 62
-	codeUnknownFormat     = 73
-	codeBadArguments      = 36
-	codeReadonly          = 164
-	codeRequiredPassword  = 194
-	codeSameQueryID       = 216
-	codeAborted           = 236
-	codeNotEnoughSpace    = 243
-	codeCancelled         = 394
-	codeTooLargeResult    = 396
-	codeAccessDenied      = 497
-	codeAuthentication    = 516
-	codeStd               = 1001
-	codeCannotDecompress  = 271
-	codeIncorrectData     = 117
-	codeMemoryLimit       = 241
-	codeTooManySimultanes = 202
-	codeTimeout           = 159
+	codeNotImplemented   = 48
+	codeSyntax           = 62
+	codeUnknownFormat    = 73
+	codeBadArguments     = 36
+	codeReadonly         = 164
+	codeRequiredPassword = 194
+	codeSameQueryID      = 216
+	codeAborted          = 236
+	codeNotEnoughSpace   = 243
+	codeCancelled        = 394
+	codeTooLargeResult   = 396
+	codeAccessDenied     = 497
+	codeAuthentication   = 516
+	codeStd              = 1001
+	codeCannotDecompress = 271
+	codeIncorrectData    = 117
+	codeTooMany          = 202
+	codeTimeout          = 159
 )
 
 // refuse makes an exception in the engine's form.
@@ -152,7 +151,7 @@ func (e *exception) status() int {
 		return http.StatusConflict
 	case codeNotImplemented:
 		return http.StatusNotImplemented
-	case codeTooManySimultanes, codeAborted:
+	case codeTooMany, codeAborted:
 		return http.StatusServiceUnavailable
 	case codeTimeout:
 		return http.StatusRequestTimeout

@@ -39,21 +39,17 @@ func post(t testing.TB, params url.Values, body io.Reader, header ...string) (in
 	return answer.StatusCode, string(text), answer.Header
 }
 
-// testTable makes a table and gives a function that tells its rows.
-func testTable(t testing.TB, columns string) (conn interface{ Database() string }, rows func() string) {
+// testTable makes a table and gives its database and a function that tells its
+// rows.
+func testTable(t testing.TB, columns string) (database string, rows func() string) {
 	t.Helper()
 	c := testConn(t)
 	mustExec(t, c, "CREATE TABLE t ("+columns+") ENGINE = MergeTree ORDER BY a SETTINGS non_replicated_deduplication_window = 100")
-	name := one[string](t, c, "SELECT currentDatabase()")
-	return database(name), func() string {
+	return one[string](t, c, "SELECT currentDatabase()"), func() string {
 		t.Helper()
 		return one[string](t, c, "SELECT arrayStringConcat(groupArray(toString(tuple(*))), ' ') FROM (SELECT * FROM t ORDER BY ALL)")
 	}
 }
-
-type database string
-
-func (d database) Database() string { return string(d) }
 
 func TestInsertFormats(t *testing.T) {
 	for _, c := range []struct{ name, query, body, want string }{
@@ -75,11 +71,11 @@ func TestInsertFormats(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db, rows := testTable(t, "a UInt64, b String DEFAULT 'dflt'")
-			params := url.Values{"database": {db.Database()}}
+			params := url.Values{"database": {db}}
 			if c.query != "" {
 				params.Set("query", c.query)
 			}
-			status, text, header := post(t, params, iotestSlow(c.body))
+			status, text, header := post(t, params, &slowReader{c.body})
 			if status != http.StatusOK || text != "" {
 				t.Fatalf("%d %s", status, text)
 			}
@@ -94,9 +90,7 @@ func TestInsertFormats(t *testing.T) {
 	}
 }
 
-// iotestSlow gives a text in pieces of seven bytes.
-func iotestSlow(text string) io.Reader { return &slowReader{text} }
-
+// slowReader gives a text in pieces of seven bytes.
 type slowReader struct{ rest string }
 
 func (r *slowReader) Read(p []byte) (int, error) {
@@ -125,7 +119,7 @@ func TestInsertErrors(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db, rows := testTable(t, "a UInt64, b String")
-			status, text, header := post(t, url.Values{"database": {db.Database()}, "query": {c.query}}, strings.NewReader(c.body))
+			status, text, header := post(t, url.Values{"database": {db}, "query": {c.query}}, strings.NewReader(c.body))
 			if status != c.status || c.code != "" && header.Get("X-ClickHouse-Exception-Code") != c.code {
 				t.Errorf("%d %s %s", status, header.Get("X-ClickHouse-Exception-Code"), text)
 			}
@@ -163,7 +157,7 @@ func TestInsertEncodings(t *testing.T) {
 		{"snappy", "", []byte(plain), 400},
 	} {
 		db, rows := testTable(t, "a UInt64, b String")
-		params := url.Values{"database": {db.Database()}, "query": {"INSERT INTO t FORMAT CSV"}}
+		params := url.Values{"database": {db}, "query": {"INSERT INTO t FORMAT CSV"}}
 		if c.decompress != "" {
 			params.Set("decompress", c.decompress)
 		}
@@ -223,7 +217,7 @@ func TestDyingClientInsertsNothing(t *testing.T) {
 			time.Sleep(50 * time.Millisecond) // let the engine have it
 			w.CloseWithError(gone)
 		}()
-		status, text, _ := post(t, url.Values{"database": {db.Database()}, "query": {"INSERT INTO t FORMAT Native"}}, body)
+		status, text, _ := post(t, url.Values{"database": {db}, "query": {"INSERT INTO t FORMAT Native"}}, body)
 		if status == http.StatusOK {
 			t.Errorf("%d bytes and an end: accepted", len(sent))
 		}
@@ -237,7 +231,7 @@ func TestDyingClientInsertsNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		body, w := io.Pipe()
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost,
-			"http://embedded/?"+url.Values{"database": {db.Database()}, "query": {"INSERT INTO t FORMAT Native"}}.Encode(), body)
+			"http://embedded/?"+url.Values{"database": {db}, "query": {"INSERT INTO t FORMAT Native"}}.Encode(), body)
 		if err != nil {
 			t.Fatal(err)
 		}

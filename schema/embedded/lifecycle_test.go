@@ -131,26 +131,6 @@ func childSignal(dir string) error {
 	return e.Close()
 }
 
-func childDiskFull(dir string) error {
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
-		fmt.Println("cannot mount:", err)
-		return nil
-	}
-	e, err := Open(dir, Options{})
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	if _, err := run(e, "CREATE TABLE t (a UInt64, s String) ENGINE = MergeTree ORDER BY a"); err != nil {
-		return err
-	}
-	_, err = run(e, "INSERT INTO t SELECT number, randomPrintableASCII(1000) FROM numbers(100000)")
-	fmt.Println("insert:", err)
-	got, err := run(e, "SELECT toString(count()) FROM t")
-	fmt.Println("afterwards:", got, err)
-	return nil
-}
-
 func childMemory(dir string) error {
 	e, err := Open(dir, Options{Settings: map[string]string{"max_memory_usage": "100000000"}})
 	if err != nil {
@@ -295,19 +275,6 @@ func readableCopy(t *testing.T, path string) string {
 	return path
 }
 
-func TestDiskFull(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root for a small file system")
-	}
-	out := child(t, "diskfull:"+t.TempDir(), func(c *exec.Cmd) {
-		c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS}
-	})
-	if strings.Contains(out, "cannot mount") {
-		t.Skip(out)
-	}
-	requireContains(t, out, "DB::Exception", "MiB left: make room there", "afterwards: 0 <nil>")
-}
-
 func TestLibraryErrors(t *testing.T) {
 	dir := t.TempDir()
 	foreign := filepath.Join(dir, "foreign.so")
@@ -339,7 +306,7 @@ func TestLibraryErrors(t *testing.T) {
 		if _, err := os.Stat(c.path); err != nil && c.kind == ErrBadLibrary {
 			continue
 		}
-		_, err := load2(c.path)
+		_, err := loadOnly(c.path)
 		var e *Error
 		if !errors.Is(err, c.kind) || !errors.As(err, &e) || !strings.Contains(e.Hint(), "npm ci --prefix schema/embedded") {
 			t.Errorf("%s: %v", c.path, err)
@@ -348,8 +315,8 @@ func TestLibraryErrors(t *testing.T) {
 	}
 }
 
-// load2 takes the steps of Open up to loading; the shared engine may be open.
-func load2(path string) (*library, error) {
+// loadOnly takes the steps of Open up to loading; the shared engine may be open.
+func loadOnly(path string) (*library, error) {
 	if !isFile(path) {
 		_, err := Open(os.TempDir(), Options{Library: path})
 		return nil, err
