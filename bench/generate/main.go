@@ -18,7 +18,7 @@ func main() {
 	format := flag.Bool("format", false, "print the lines' log-format and nothing else")
 	flag.Parse()
 	if *format {
-		fmt.Println(traffic.Format)
+		fmt.Fprintf(os.Stdout, "%s\n", traffic.Format)
 		return
 	}
 	g := traffic.New(*seed, *lines, time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC))

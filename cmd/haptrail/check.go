@@ -18,15 +18,25 @@ import (
 
 type checkCmd struct {
 	where
+	Format  string `placeholder:"FORMAT" help:"Check only this log-format string, or built-in format, and explain it."`
+	Explain bool   `help:"Say of each format which item fills which field."`
 }
 
 // Run looks at one thing after another and says of each whether it is well,
 // and else what mends it. It ends with exit code 1 when something is not.
 func (c *checkCmd) Run(ctx context.Context, s streams) error {
-	r := &report{w: s.out}
+	r := &report{w: s.out, explain: c.Explain || c.Format != ""}
 	cfg, err := c.load()
 	r.add("configuration", err, "")
 	if err != nil {
+		return r.result()
+	}
+	if c.Format != "" {
+		cfg.Formats = []config.Format{{Name: c.Format}}
+		if strings.Contains(c.Format, "%") {
+			cfg.Formats = []config.Format{{Name: "--format", LogFormat: c.Format}}
+		}
+		checkFormats(r, cfg)
 		return r.result()
 	}
 	checkFormats(r, cfg)
@@ -38,8 +48,9 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 
 // report prints findings.
 type report struct {
-	w      io.Writer
-	faults int
+	w       io.Writer
+	explain bool
+	faults  int
 }
 
 // add prints that something is well, or how it fails.
@@ -89,6 +100,9 @@ func checkFormats(r *report, cfg config.Config) {
 		}
 		r.add(what, nil, "")
 		for _, n := range list.named {
+			if r.explain {
+				r.line("", n.Name, "\n"+strings.TrimSpace(n.Format.Explain()))
+			}
 			for _, d := range n.Format.Diagnostics() {
 				if d.Severity >= lf.Warning {
 					r.warn(n.Name, d.String())
