@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"hash/maphash"
+	"slices"
 
 	"github.com/ClickHouse/ch-go/proto"
 )
@@ -129,6 +130,7 @@ var dictSeed = maphash.MakeSeed()
 // found through an open-addressed hash table; value 0 is the empty string, as
 // ClickHouse's own encoding of LowCardinality has it.
 type Dict struct {
+	empty   int      // rows before keys: as long as no row has a value, they are counted only
 	keys    []uint32 // one a row
 	entries []entry  // the distinct values, by key; entry 0 is the empty one
 	values  []byte   // their bytes, each behind its length as a varint
@@ -148,15 +150,21 @@ const dictFirstSlots = 256
 
 // Append adds one row; the column keeps a copy of v.
 func (c *Dict) Append(v []byte) {
-	key := uint32(0)
-	if len(v) > 0 {
-		key = c.key(v)
+	if len(v) == 0 {
+		c.AppendEmpty()
+		return
 	}
-	c.keys = append(c.keys, key)
+	c.keys = append(c.keys, c.key(v))
 }
 
 // AppendEmpty adds one row without a value.
-func (c *Dict) AppendEmpty() { c.keys = append(c.keys, 0) }
+func (c *Dict) AppendEmpty() {
+	if len(c.entries) == 0 {
+		c.empty++
+		return
+	}
+	c.keys = append(c.keys, 0)
+}
 
 func (c *Dict) key(v []byte) uint32 {
 	if last := c.last; last != 0 {
@@ -183,8 +191,10 @@ func (c *Dict) key(v []byte) uint32 {
 	}
 }
 
-// begin makes the table and the empty value.
+// begin makes the table and the empty value, and gives the rows so far their keys.
 func (c *Dict) begin() {
+	c.keys = slices.Grow(c.keys[:0], c.empty)[:c.empty]
+	clear(c.keys)
 	if c.slots == nil {
 		c.slots = make([]slot, dictFirstSlots)
 	}
@@ -225,7 +235,7 @@ func (c *Dict) grow() {
 const lowCardinalityFlags = 1<<9 | 1<<10
 
 func (c *Dict) native(scratch []byte) []byte {
-	if len(c.keys) == 0 {
+	if c.rows() == 0 {
 		return nil
 	}
 	if len(c.entries) == 0 {
@@ -260,6 +270,9 @@ func (c *Dict) native(scratch []byte) []byte {
 }
 
 func (c *Dict) digest(h hash.Hash) {
+	if len(c.entries) == 0 {
+		return
+	}
 	h.Write(c.values)
 	var chunk [1024]byte
 	b := chunk[:0]
@@ -273,10 +286,15 @@ func (c *Dict) digest(h hash.Hash) {
 }
 
 func (c *Dict) size() int { return len(c.values) + 4*len(c.keys) + 8*len(c.entries) }
-func (c *Dict) rows() int { return len(c.keys) }
+func (c *Dict) rows() int {
+	if len(c.entries) == 0 {
+		return c.empty
+	}
+	return len(c.keys)
+}
 
 func (c *Dict) reset() {
-	c.values, c.entries, c.keys, c.last = c.values[:0], c.entries[:0], c.keys[:0], 0
+	c.values, c.entries, c.keys, c.last, c.empty = c.values[:0], c.entries[:0], c.keys[:0], 0, 0
 	clear(c.slots)
 }
 

@@ -71,7 +71,7 @@ type TrailSummaryRow struct {
 	Run       string    `ch:"run" json:"run"`
 	Commit    string    `ch:"commit" json:"commit"`
 	Author    string    `ch:"author" json:"author"`
-	Mostly    string    `ch:"mostly" json:"mostly"`       // the most frequent method and endpoint
+	Mostly    string    `ch:"mostly" json:"mostly"`       // a frequent method and endpoint
 	Endpoints uint64    `ch:"endpoints" json:"endpoints"` // how many different ones
 	Requests  uint64    `ch:"requests" json:"requests"`
 	Peak10s   uint64    `ch:"peak_10s" json:"peak_10s"` // most requests in ten seconds

@@ -2,7 +2,7 @@
 SELECT
     min(time) AS first, max(time) AS last,
     identity, provider, project, run, commit, author,
-    topK(1)(concat(method, ' ', endpoint))[1] AS mostly,
+    anyHeavy(concat(method, ' ', endpoint)) AS mostly,
     uniqExact(method, endpoint) AS endpoints,
     count() AS requests,
     arrayMax(mapValues(sumMap(map(toUnixTimestamp(time) DIV 10, toUInt64(1))))) AS peak_10s,
