@@ -52,7 +52,7 @@ type startFunc func(conn unsafe.Pointer, sql *byte, n uintptr, format *byte, fn 
 type analysis struct {
 	size       uint32 // of this struct, set by the caller
 	statements uint32 // 0: did not parse
-	flags      uint32
+	_          uint32 // flags
 	class      uint32
 }
 
