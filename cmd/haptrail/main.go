@@ -44,6 +44,7 @@ type streams struct {
 func execute(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	exited := -1
 	parser, err := kong.New(&cli{},
 		kong.Name("haptrail"),

@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HAPTRAIL_LIBCHDB", library)
 			e.Setenv("FORMAT", httplog+` %{+Q}[var(txn.sub)] %{+Q}[var(txn.provider)] %{+Q}[var(txn.run)] %{+Q}[var(txn.ci_run)] %{+Q}[var(txn.decision)] %{+Q}[var(txn.reason)]`)
+			e.Setenv("JSON", `{"ip":"%ci","sub":"%[var(txn.sub),json(utf8s)]","path":"%HP","status":%ST}`)
 			e.Setenv("PORT", freePort(t))
 			e.Setenv("OPS", freePort(t))
 			e.Setenv("ENGINE", freePort(t))
@@ -44,7 +45,9 @@ func TestScripts(t *testing.T) {
 			}
 			return false, nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"send": send, "await": await, "curl": curl},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"send": send, "await": await, "curl": curl, "exits": exits, "rows": rows, "column": column,
+		},
 	})
 }
 

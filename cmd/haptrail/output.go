@@ -148,8 +148,10 @@ const (
 // hold control characters: they are shown, not sent to the terminal.
 func writeTable(w io.Writer, names []string, rows [][]string, s style) {
 	widths := make([]int, len(names))
-	for i, name := range names {
-		widths[i] = utf8.RuneCountInString(name)
+	heading := make([]string, len(names))
+	for i, name := range names { // a query may choose any name
+		heading[i] = printable(strings.ToUpper(name))
+		widths[i] = utf8.RuneCountInString(heading[i])
 	}
 	for _, row := range rows {
 		for i := range row {
@@ -161,10 +163,6 @@ func writeTable(w io.Writer, names []string, rows [][]string, s style) {
 		}
 	}
 	fit(widths, s.width)
-	heading := make([]string, len(names))
-	for i, name := range names {
-		heading[i] = strings.ToUpper(name)
-	}
 	writeRow(w, heading, widths, "1", s)
 	for _, row := range rows {
 		color := ""

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/big"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -88,6 +90,10 @@ func rowWriterFor(w *bufio.Writer, format string, names []string, st style) (emi
 				for i, v := range values {
 					name, _ := json.Marshal(names[i])
 					value, err := json.Marshal(v)
+					var unsupported *json.UnsupportedValueError
+					if errors.As(err, &unsupported) {
+						value, err = json.Marshal(finite(reflect.ValueOf(v)))
+					}
 					if err != nil {
 						return fmt.Errorf("column %s: %w", names[i], err)
 					}
@@ -129,10 +135,43 @@ func textsOf(values []any, timeText func(time.Time) string) []string {
 	return texts
 }
 
-// plain shows an IPv4 address as one, and a nullable value as what it holds.
+// finite replaces NaN and infinities, for which JSON has no number, by null, as
+// ClickHouse does.
+func finite(v reflect.Value) any {
+	switch v.Kind() {
+	case reflect.Float32, reflect.Float64:
+		if f := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil
+		}
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return nil
+		}
+		return finite(v.Elem())
+	case reflect.Slice:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = finite(v.Index(i))
+		}
+		return list
+	case reflect.Map:
+		object := map[string]any{}
+		for _, key := range v.MapKeys() {
+			object[fmt.Sprint(key.Interface())] = finite(v.MapIndex(key))
+		}
+		return object
+	}
+	return v.Interface()
+}
+
+// plain shows an IPv4 address as one, a big integer as a number, and a nullable
+// value as what it holds.
 func plain(v any) any {
 	if v == nil {
 		return nil
+	}
+	if n, ok := v.(big.Int); ok { // only the pointer has its methods
+		return &n
 	}
 	if s, ok := v.(interface{ String() string }); ok {
 		if a, err := netip.ParseAddr(s.String()); err == nil {

@@ -166,7 +166,7 @@ func (d *server) bindEngine() error {
 		socket = filepath.Join(d.store.DSN().Dir, schema.SocketName)
 	}
 	if socket != "off" {
-		if err := d.bindEndpoint(embedded.Endpoint{Network: "unix", Address: socket}); err != nil {
+		if err := d.bindEndpoint("engine.socket", embedded.Endpoint{Network: "unix", Address: socket}); err != nil {
 			return err
 		}
 	}
@@ -182,13 +182,13 @@ func (d *server) bindEngine() error {
 		}
 		access.Users = append(access.Users, embedded.User{Name: h.Users[i].Name, Password: password, ReadOnly: !h.Users[i].Write})
 	}
-	return d.bindEndpoint(embedded.Endpoint{Network: "tcp", Address: h.Address, Access: access})
+	return d.bindEndpoint("engine.http", embedded.Endpoint{Network: "tcp", Address: h.Address, Access: access})
 }
 
-func (d *server) bindEndpoint(ep embedded.Endpoint) error {
+func (d *server) bindEndpoint(field string, ep embedded.Endpoint) error {
 	e, err := d.store.Engine().Listen(ep)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", field, err)
 	}
 	d.onStop("engine endpoint "+ep.Address, e.Close)
 	d.endpoints = append(d.endpoints, e)
@@ -268,12 +268,13 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// addReload reloads on SIGHUP.
+// addReload reloads on SIGHUP. The signal is taken from here on: one that came
+// between the announcement and the group's start would end the process.
 func (d *server) addReload(g *run.Group) {
 	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
 	done := make(chan struct{})
 	g.Add(func() error {
-		signal.Notify(hup, syscall.SIGHUP)
 		defer signal.Stop(hup)
 		for {
 			select {

@@ -15,8 +15,8 @@ type Config struct {
 	// Engine is for embedded:DIR only.
 	Engine Engine `yaml:"engine"`
 
-	// Retention deletes requests so long after they were received, such as
-	// 400d. Default 0: nothing is ever deleted.
+	// Retention deletes requests so long after they were received, in whole days
+	// such as 400d. Default 0: nothing is ever deleted.
 	Retention Duration `yaml:"retention"`
 
 	// Listeners receive syslog. Default: none, and serve refuses to start.
@@ -47,7 +47,7 @@ type Config struct {
 	HTTP string `yaml:"http"`
 
 	// Shutdown is how long the daemon may take to store what it has received
-	// after SIGTERM. Default 30s; what is not stored by then is lost and said.
+	// after SIGTERM. Default 30s; what is not stored by then is lost and said. At least 1s.
 	Shutdown Duration `yaml:"shutdown"`
 
 	// Log is the daemon's own log, on standard error.
@@ -83,8 +83,8 @@ type EngineHTTP struct {
 type User struct {
 	Name string `yaml:"name"`
 	// PasswordFile or PasswordEnv leads to the password; exactly one is needed.
-	PasswordFile string `yaml:"password_file"`
-	PasswordEnv  string `yaml:"password_env"`
+	PasswordFile string `yaml:"password_file"` // its text, without the line end
+	PasswordEnv  string `yaml:"password_env"`  // the variable's name
 	// Write lets the user change and delete data. Default false: reads only.
 	Write bool `yaml:"write"`
 }
@@ -104,13 +104,13 @@ type Listener struct {
 	AllowedPeers   []string `yaml:"allowed_peers"`   // networks such as 10.0.0.0/8; default all
 	SocketMode     string   `yaml:"socket_mode"`     // unix sockets: octal, default "0660"
 	HeaderZone     string   `yaml:"header_zone"`     // of RFC 3164 headers; default: this machine's
-	TLS            TLS      `yaml:"tls"`
+	TLS            TLS      `yaml:"tls"`             // of a tls:// address
 }
 
 // TLS is a tls:// listener's identity: PEM files, read again when they change.
 type TLS struct {
-	Cert       string `yaml:"cert"`
-	Key        string `yaml:"key"`
+	Cert       string `yaml:"cert"`        // with its chain; needed
+	Key        string `yaml:"key"`         // needed; may be the same file
 	ClientCA   string `yaml:"client_ca"`   // asks clients for a certificate of these authorities
 	ClientAuth string `yaml:"client_auth"` // required (default with client_ca) or optional
 }
@@ -134,7 +134,7 @@ type Format struct {
 	// the order of the "capture" lines: "host" fills the column host, and
 	// credentials such as authorization are not stored.
 	RequestHeaders  []string `yaml:"request_headers"`
-	ResponseHeaders []string `yaml:"response_headers"`
+	ResponseHeaders []string `yaml:"response_headers"` // likewise
 }
 
 // Keep is what is stored although it often holds secrets.

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 )
 
 // Load reads and checks a configuration file. Relative paths in it are taken
@@ -21,7 +22,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	c, err := Parse(text)
+	c, err := decode(text)
 	if err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -29,15 +30,18 @@ func Load(path string) (Config, error) {
 	if dsn := os.Getenv("HAPTRAIL_DSN"); dsn != "" {
 		c.DSN = dsn
 	}
+	if err := c.Validate(); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
 	return c, nil
 }
 
-// Parse reads and checks a configuration's text.
+// Parse reads and checks a configuration's text, paths and environment left as
+// they are.
 func Parse(text []byte) (Config, error) {
-	c := Default()
-	err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c)
-	if err != nil && !errors.Is(err, io.EOF) { // an empty file is the default
-		return Config{}, explain(err)
+	c, err := decode(text)
+	if err != nil {
+		return Config{}, err
 	}
 	if err := c.Validate(); err != nil {
 		return Config{}, err
@@ -45,28 +49,87 @@ func Parse(text []byte) (Config, error) {
 	return c, nil
 }
 
+// byteOrderMark is what some editors write before the text.
+var byteOrderMark = []byte("\ufeff")
+
+func decode(text []byte) (c Config, err error) {
+	// The YAML library panics on some broken texts; FuzzParse found them.
+	defer func() {
+		if p := recover(); p != nil {
+			c, err = Config{}, errors.New("this is not YAML that can be read: look for a stray *, &, ! or <<")
+		}
+	}()
+	c = Default()
+	d := yaml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, byteOrderMark)), yaml.Strict())
+	err = d.Decode(&c)
+	if errors.Is(err, io.EOF) { // nothing but comments: the decoder has emptied c
+		return Default(), nil
+	}
+	if err != nil {
+		return Config{}, explain(err)
+	}
+	var more any
+	if err := d.Decode(&more); err == nil && more != nil {
+		return Config{}, errors.New("a second document follows (---): it would not be read: make it one")
+	}
+	return c, nil
+}
+
 // UnmarshalYAML lets a format be a built-in's name alone.
-func (f *Format) UnmarshalYAML(b []byte) error {
-	var name string
-	if yaml.Unmarshal(b, &name) == nil {
-		*f = Format{Name: name}
+func (f *Format) UnmarshalYAML(node ast.Node) error {
+	if _, ok := node.(*ast.StringNode); ok {
+		*f = Format{Name: node.GetToken().Value}
 		return nil
 	}
 	type fields Format
-	return yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode((*fields)(f))
+	return yaml.NewDecoder(strings.NewReader(""), yaml.Strict()).DecodeFromNode(node, (*fields)(f))
 }
 
-// explain adds the nearest known key to the error on an unknown one.
+// at says where in the file an error is.
+func at(node ast.Node, err error) error {
+	return &yaml.SyntaxError{Message: err.Error(), Token: node.GetToken()}
+}
+
+// explain names an error's place, and the nearest known key where one is not
+// known. The lines around it, which the decoder would show, are left out: the
+// dsn among them may hold a password.
 func explain(err error) error {
+	var placed yaml.Error
+	if !errors.As(err, &placed) || placed.GetToken() == nil {
+		return withoutPassword(err)
+	}
+	message := placed.GetMessage()
 	var unknown *yaml.UnknownFieldError
-	if !errors.As(err, &unknown) {
-		return err
+	if errors.As(err, &unknown) {
+		key := unknown.Token.Value
+		message = fmt.Sprintf("unknown key %q", key)
+		if near := nearest(key, keysOf(reflect.TypeFor[Config]())); near != "" {
+			message += fmt.Sprintf(": did you mean %q?", near)
+		}
 	}
-	key := unknown.GetToken().Value
-	if near := nearest(key, keysOf(reflect.TypeFor[Config]())); near != "" {
-		return fmt.Errorf("%w\ndid you mean %q?", err, near)
+	var mistyped *yaml.TypeError
+	if errors.As(err, &mistyped) && mistyped.SrcType != nil && mistyped.DstType != nil {
+		message = fmt.Sprintf("expected %s, not %s", kindName(mistyped.DstType), kindName(mistyped.SrcType))
 	}
-	return err
+	p := placed.GetToken().Position
+	return withoutPassword(fmt.Errorf("line %d, column %d: %s", p.Line, p.Column, message))
+}
+
+// kindName is what a person calls a YAML value.
+func kindName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "text"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "keys and values"
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		return "a whole number"
+	}
+	return "a " + t.Kind().String()
 }
 
 // keysOf lists all keys of a configuration struct and what is in it.
@@ -118,14 +181,10 @@ func distance(a, b string) int {
 
 // resolve makes paths absolute, from the configuration file's folder.
 func (c *Config) resolve(dir string) {
+	c.DSN = resolveDSN(c.DSN, dir)
 	paths := []*string{&c.Engine.Library}
-	for _, off := range []*string{&c.Engine.Socket} {
-		if *off != "off" {
-			paths = append(paths, off)
-		}
-	}
-	if kind, path, _ := strings.Cut(c.DSN, ":"); slices.Contains([]string{"embedded", "unix"}, kind) && !filepath.IsAbs(path) {
-		c.DSN = kind + ":" + filepath.Join(dir, path)
+	if c.Engine.Socket != "off" {
+		paths = append(paths, &c.Engine.Socket)
 	}
 	if c.Engine.HTTP != nil {
 		for i := range c.Engine.HTTP.Users {
@@ -140,8 +199,44 @@ func (c *Config) resolve(dir string) {
 		paths = append(paths, &c.Formats[i].HAProxyCfg)
 	}
 	for _, p := range paths {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
+		if *p != "" {
+			*p = absolute(*p, dir)
 		}
 	}
+	for i := range c.Listeners {
+		scheme, path, ok := strings.Cut(c.Listeners[i].Address, "://")
+		if ok && path != "" && (scheme == "unix" || scheme == "unixgram") {
+			c.Listeners[i].Address = scheme + "://" + absolute(path, dir)
+		}
+	}
+}
+
+func absolute(path, dir string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// resolveDSN does the same to the path that a DSN is, or to its password_file.
+func resolveDSN(dsn, dir string) string {
+	kind, path, _ := strings.Cut(dsn, ":")
+	if kind == "embedded" || kind == "unix" {
+		if path = strings.TrimPrefix(path, "//"); path == "" {
+			return dsn // an error, which Validate names
+		}
+		return kind + ":" + absolute(path, dir)
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return dsn
+	}
+	query := u.Query()
+	file := query.Get("password_file")
+	if file == "" {
+		return dsn
+	}
+	query.Set("password_file", absolute(file, dir))
+	u.RawQuery = query.Encode()
+	return u.String()
 }

@@ -5,16 +5,21 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
 )
 
 // Duration is a time.Duration that also knows days: 400d, 12h, 1s.
 type Duration time.Duration
 
-// UnmarshalText reads a duration.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := ParseDuration(string(text))
+// UnmarshalYAML reads a duration.
+func (d *Duration) UnmarshalYAML(node ast.Node) error {
+	v, err := ParseDuration(node.GetToken().Value)
+	if err != nil {
+		return at(node, err)
+	}
 	*d = Duration(v)
-	return err
+	return nil
 }
 
 // String writes the duration as Go does.
@@ -43,9 +48,18 @@ var sizeUnits = []struct {
 	bytes  int64
 }{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}}
 
-// UnmarshalText reads a size.
-func (s *Size) UnmarshalText(text []byte) error {
-	digits, unit := string(text), int64(1)
+// UnmarshalYAML reads a size.
+func (s *Size) UnmarshalYAML(node ast.Node) error {
+	v, err := parseSize(node.GetToken().Value)
+	if err != nil {
+		return at(node, err)
+	}
+	*s = v
+	return nil
+}
+
+func parseSize(text string) (Size, error) {
+	digits, unit := text, int64(1)
 	for _, u := range sizeUnits {
 		if d, ok := strings.CutSuffix(digits, u.suffix); ok {
 			digits, unit = d, u.bytes
@@ -53,8 +67,7 @@ func (s *Size) UnmarshalText(text []byte) error {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
 	if err != nil || n < 0 || n > (1<<62)/unit {
-		return fmt.Errorf("%q is not a size: write it like 65536, 64KiB or 2GiB", text)
+		return 0, fmt.Errorf("%q is not a size: write it like 65536, 64KiB or 2GiB", text)
 	}
-	*s = Size(n * unit)
-	return nil
+	return Size(n * unit), nil
 }

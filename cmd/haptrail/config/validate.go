@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,15 +17,16 @@ import (
 )
 
 // Validate checks each field by itself and against the others, without looking
-// at the world: files and sockets are the business of haptrail check. It
-// reports all faults at once.
+// at the world: files and sockets are the business of haptrail check, but for a
+// password_file in the DSN, without which there is no address to check. It
+// reports all faults at once, and no password.
 func (c *Config) Validate() error {
 	var faults []error
 	fault := func(field, format string, args ...any) {
 		faults = append(faults, fmt.Errorf(field+": "+format, args...))
 	}
 	if _, err := schema.ParseDSN(c.DSN); err != nil {
-		faults = append(faults, err)
+		faults = append(faults, withoutPassword(err))
 	}
 	if _, err := time.LoadLocation(c.Zone); err != nil {
 		fault("zone", "%q is no time zone: write an IANA name such as UTC or Europe/Berlin", c.Zone)
@@ -38,8 +40,11 @@ func (c *Config) Validate() error {
 	if c.Flush.Age < Duration(10*time.Millisecond) {
 		fault("flush.age", "%s must be at least 10ms", c.Flush.Age)
 	}
-	if c.Retention != 0 && c.Retention < Duration(24*time.Hour) {
-		fault("retention", "%s must be at least 1d, or 0 to keep everything", c.Retention)
+	if c.Retention%Duration(24*time.Hour) != 0 {
+		fault("retention", "%s must be whole days such as 400d, or 0 to keep everything", c.Retention)
+	}
+	if c.Shutdown < Duration(time.Second) {
+		fault("shutdown", "%s must be at least 1s: what is not stored by then is lost", c.Shutdown)
 	}
 	if c.HTTP != "off" && !isAddress(c.HTTP) {
 		fault("http", `%q must be an address such as 127.0.0.1:9595, or "off"`, c.HTTP)
@@ -51,6 +56,31 @@ func (c *Config) Validate() error {
 }
 
 type faultFunc func(field, format string, args ...any)
+
+// password is what a DSN may hold of one: the user's in front of the @, or a
+// parameter.
+var password = regexp.MustCompile(`(?i)(:(?://)?)[^\s"]*@|\b(password=)[^&\s"]*`)
+
+// withoutPassword masks what may be a password in an error's text, however
+// broken the DSN is in which it stands. The error's hint stays.
+func withoutPassword(err error) error {
+	text := password.ReplaceAllString(err.Error(), "$1$2…")
+	if text == err.Error() {
+		return err
+	}
+	return &masked{err, text}
+}
+
+type masked struct {
+	error
+	text string
+}
+
+// Error is the error's text without the password.
+func (m *masked) Error() string { return m.text }
+
+// Unwrap keeps the hint and the cause within reach.
+func (m *masked) Unwrap() error { return m.error }
 
 func isAddress(s string) bool {
 	_, port, err := net.SplitHostPort(s)
@@ -83,11 +113,15 @@ func (c *Config) validateEngine(fault faultFunc) {
 	if len(h.Users) == 0 {
 		fault("engine.http.users", "is empty: without a user nobody could log in")
 	}
+	names := map[string]bool{}
 	for i, u := range h.Users {
 		field := fmt.Sprintf("engine.http.users[%d]", i)
 		if u.Name == "" {
 			fault(field+".name", "is missing")
+		} else if names[u.Name] {
+			fault(field+".name", "%q is used twice: a user has one password", u.Name)
 		}
+		names[u.Name] = true
 		if (u.PasswordFile == "") == (u.PasswordEnv == "") {
 			fault(field, "needs exactly one of password_file and password_env")
 		}
@@ -120,15 +154,24 @@ func (c *Config) validateListeners() (faults []error) {
 		if err == nil {
 			err = sc.Validate()
 		}
+		if err == nil && !hasPort(l.Address) {
+			err = fmt.Errorf("listener %q: address: %q needs a port of 0 to 65535, such as tcp://127.0.0.1:5514", l.Name, l.Address)
+		}
 		if err != nil {
 			faults = append(faults, err)
 		}
-		if names[l.Name] {
+		if l.Name != "" && names[l.Name] {
 			faults = append(faults, fmt.Errorf("listener %q: name: is used twice: give each listener its own", l.Name))
 		}
 		names[l.Name] = true
 	}
 	return faults
+}
+
+// hasPort tells whether an address names a port, which unix sockets have not.
+func hasPort(address string) bool {
+	scheme, target, _ := strings.Cut(address, "://")
+	return scheme == "unix" || scheme == "unixgram" || isAddress(target)
 }
 
 // Syslog is the listener as package syslog takes it.
