@@ -2,10 +2,13 @@ package schema_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/haptrail/haptrail/schema"
 	"github.com/haptrail/haptrail/schema/schematest"
@@ -55,6 +58,44 @@ func addRow(b *schema.RequestBlock, i int) {
 	}
 	b.EndRow()
 }
+
+// fillRow appends a row whose text columns are what text says, at a time.
+func fillRow(b *schema.RequestBlock, text func(name string) string, at time.Time) {
+	v := reflect.ValueOf(b).Elem()
+	for f := range v.NumField() {
+		name := v.Type().Field(f).Tag.Get("col")
+		if name == "" {
+			continue
+		}
+		switch c := v.Field(f).Addr().Interface().(type) {
+		case *schema.Int64:
+			c.Append(map[bool]int64{true: at.UnixMicro()}[name == "time"])
+		case *schema.Int32:
+			c.Append(0)
+		case *schema.Int16:
+			c.Append(200)
+		case *schema.Uint8:
+			c.Append(0)
+		case *schema.Uint16:
+			c.Append(0)
+		case *schema.Uint32:
+			c.Append(0)
+		case *schema.Text:
+			c.Append([]byte(text(name)))
+		case *schema.Dict:
+			c.Append([]byte(text(name)))
+		case *schema.Map:
+			c.EndRow()
+		case *schema.Bytes16:
+			if c == &b.ClientIP {
+				c.Append(&[16]byte{})
+			}
+		}
+	}
+	b.EndRow()
+}
+
+func sorted(set map[string]bool) []string { return slices.Sorted(maps.Keys(set)) }
 
 func TestBlockComesBackAsItWentIn(t *testing.T) {
 	store := schematest.Open(t)

@@ -1,41 +1,63 @@
 -- Who touched what, from which run and commit, and how sure that is:
 --   proven        a signed claim names the run
 --   corroborated  an unsigned header names the run, and the CI's own record of it
---                 confirms project, principal and time (five minutes of slack)
+--                 confirms who it was and when (five minutes of slack)
 --   inferred      exactly one known run of the principal was going on at the time
 --   ambiguous     several were
 --   none          nothing ties the request to a run
+-- A request without a verified subject is never tied to anybody's run.
 CREATE VIEW IF NOT EXISTS {{table "trail"}} {{on_cluster}} AS
 WITH
-    known_runs AS
+    -- Each attempt of a run is active from its start to its end, or still.
+    attempts AS
     (
         SELECT
-            s.provider AS provider, s.run AS run,
-            any(s.project) AS project, argMax(s.job, s.run_attempt) AS job, argMax(s.commit, s.run_attempt) AS commit,
-            argMax(s.principal, s.run_attempt) AS principal,
-            min(s.started_at) - INTERVAL 5 MINUTE AS active_from,
-            if(min(s.finished_at) = toDateTime64(0, 3, 'UTC'), toDateTime64('2299-01-01 00:00:00', 3, 'UTC'), max(s.finished_at)) + INTERVAL 5 MINUTE AS active_to
+            s.provider AS provider, s.project AS project, s.run AS run, s.job AS job, s.commit AS commit,
+            s.principal AS principal, s.run_attempt AS attempt,
+            s.started_at - INTERVAL 5 MINUTE AS active_from,
+            if(s.finished_at = toDateTime64(0, 3, 'UTC'), toDateTime64('2299-01-01 00:00:00', 3, 'UTC'), s.finished_at + INTERVAL 5 MINUTE) AS active_to,
+            s.started_at != toDateTime64(0, 3, 'UTC') AS started
         FROM {{table "runs"}} AS s FINAL
-        GROUP BY s.provider, s.run
-        HAVING uniqExact(s.project) = 1
+    ),
+    -- A run is known by its name where one project of the provider has it.
+    runs_of_provider AS
+    (
+        SELECT
+            a.provider AS provider, a.run AS run, any(a.project) AS project, argMax(a.job, a.attempt) AS job,
+            argMax(a.commit, a.attempt) AS commit, argMax(a.principal, a.attempt) AS principal,
+            groupArrayIf((a.active_from, a.active_to), a.started) AS windows
+        FROM attempts AS a
+        GROUP BY a.provider, a.run
+        HAVING uniqExact(a.project) = 1
     ),
     -- A log that does not say the provider can still name a run whose id only one provider has.
     runs_by_name AS
     (
-        SELECT * FROM known_runs
+        SELECT * FROM runs_of_provider
         UNION ALL
         SELECT
-            '' AS provider, k.run, any(k.project), any(k.job), any(k.commit), any(k.principal), any(k.active_from), any(k.active_to)
-        FROM known_runs AS k
+            '' AS provider, k.run, any(k.project), any(k.job), any(k.commit), any(k.principal), any(k.windows)
+        FROM runs_of_provider AS k
         GROUP BY k.run
         HAVING count() = 1
     ),
+    principals AS
+    (
+        SELECT
+            a.provider AS provider, a.principal AS principal,
+            groupArray((a.active_from, a.active_to, a.run, a.project, a.job, a.commit)) AS windows
+        FROM attempts AS a
+        WHERE a.principal != '' AND a.started
+        GROUP BY a.provider, a.principal
+    ),
     runs_by_principal AS
     (
-        SELECT principal, groupArray((active_from, active_to, run, project, job, commit)) AS windows
-        FROM known_runs
-        WHERE principal != ''
-        GROUP BY principal
+        SELECT * FROM principals
+        UNION ALL
+        SELECT '' AS provider, k.principal, any(k.windows)
+        FROM principals AS k
+        GROUP BY k.principal
+        HAVING count() = 1
     ),
     authors AS
     (
@@ -55,20 +77,22 @@ WITH
             r.claimed_run AS claimed_run, r.unique_id AS unique_id, r.source AS source, r.proxy AS proxy, r.pid AS pid,
             r.request_counter AS request_counter, r.marks AS marks, r.block AS block,
             n.project AS known_project, n.job AS known_job, n.commit AS known_commit,
-            claim = '' AND claimed_run != '' AND n.run != ''
-                AND r.time BETWEEN n.active_from AND n.active_to
+            claim = '' AND claimed_run != '' AND r.subject != ''
+                AND arrayExists(w -> r.time BETWEEN w.1 AND w.2, n.windows)
                 AND (claim_project = '' OR claim_project = n.project)
-                AND (n.principal = '' OR r.subject = '' OR r.subject = n.principal) AS confirmed,
-            if(claim = '' AND NOT confirmed AND r.subject != '', arrayFilter(w -> r.time BETWEEN w.1 AND w.2, p.windows), []) AS candidates,
+                AND (r.subject = n.principal OR (n.principal = '' AND claim_project != '')) AS confirmed,
+            if(claim = '' AND NOT confirmed AND r.subject != '',
+                arrayFilter(w -> r.time BETWEEN w.1 AND w.2 AND (claim_project = '' OR claim_project = w.4), p.windows), []) AS candidates,
+            length(arrayDistinct(arrayMap(w -> (w.3, w.4), candidates))) AS candidate_runs,
             multiIf(
                 claim != '', 'proven',
                 confirmed, 'corroborated',
-                length(candidates) = 1, 'inferred',
-                length(candidates) > 1, 'ambiguous',
+                candidate_runs = 1, 'inferred',
+                candidate_runs > 1, 'ambiguous',
                 'none') AS grade
         FROM {{table "requests"}} AS r
         LEFT JOIN runs_by_name AS n ON n.provider = r.provider AND n.run = if(r.run != '', r.run, r.claimed_run)
-        LEFT JOIN runs_by_principal AS p ON p.principal = r.subject
+        LEFT JOIN runs_by_principal AS p ON p.provider = r.provider AND p.principal = r.subject
     ),
     attributed AS
     (
