@@ -37,6 +37,7 @@ func (c *compiler) finish() error {
 		}
 	}
 	c.markLoose()
+	c.markWords()
 	c.markTruncatable()
 	c.markSlots()
 	sortDiagnostics(c.diags)
@@ -82,6 +83,9 @@ func (c *compiler) boundary(i int) error {
 	o := &c.ops[i]
 	if o.lit != "" {
 		o.first = o.lit[0]
+	}
+	if o.code == opHeaders || o.code == opList {
+		c.trap(i)
 	}
 	if o.code == opJSON || o.mayBeAbsent() && o.code != opText {
 		return nil

@@ -63,6 +63,11 @@ func TestDiagnostics(t *testing.T) {
 		{`%ST %ST`, []string{`note: position 5: an item before %ST fills status already`}},
 		{`%ST %,x %{Q,+Z}B`, []string{`warning: position 5: HAProxy drops the "%" before ','`,
 			`warning: position 9: HAProxy ignores the flag "Q" without a sign`, `warning: position 9: HAProxy ignores the unknown flag "+Z"`}},
+		{`%hr %hs {%sslv/%sslc} %{+Q}r`, []string{`note: position 1: HAProxy writes nothing for %hr where nothing was captured, and a literal behind it begins with "{" too`,
+			`note: position 5: HAProxy writes nothing for %hs`}},
+		{`%hr %hs <%sslv/%sslc> %{+Q}r`, nil},
+		{`%{+Q}hr "{%sslv}" %hs "%sslc"`, []string{`note: position 1: HAProxy writes nothing for %{+Q}hr where nothing was captured, and a literal behind it begins with "\"{" too`}},
+		{`%[date,ltime(%Y-%m-%dT%H:%M:%S)] %ci [%[date,utime("%d/%b/%Y:%H:%M:%S%z")]] %ST`, nil},
 		{`%{+json}o %(a)ST %B`, []string{`warning: position 18: %B has no %(name)`}},
 	} {
 		f := mustCompile(t, tc.format, Options{})

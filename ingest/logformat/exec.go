@@ -64,6 +64,8 @@ func (f *Format) exec(line []byte, r *Record, from, to, pos int) (end, at int, w
 			pos, why = r.readTyped(o, line, pos)
 		case opJSON:
 			pos, why = r.readJSON(o, line, pos)
+		case opWord:
+			pos, why = r.readWord(o, line, pos)
 		default: // opHeaders, opList
 			if pos, why = r.readCaptures(o, line, pos); why != OK {
 				return pos, from + i, why
@@ -110,7 +112,7 @@ func (o *op) match(line []byte, pos int, lit string) (int, ParseReason) {
 // known tells that the literal behind it was seen to be there.
 func (o *op) find(line []byte, pos int, r *Record) (end int, known bool) {
 	switch {
-	case o.choice >= 0 && r.forced != nil:
+	case o.choice >= 0 && r.forced != nil && r.forced[o.choice] >= 0:
 		return r.forced[o.choice], true
 	case o.escaped:
 		return findUnescaped(line, pos, o.first), false

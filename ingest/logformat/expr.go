@@ -23,6 +23,7 @@ const (
 	classHexText              // hexadecimal digits
 	classBase64               // letters, digits and + / - _ =
 	classAddr                 // hexadecimal digits, ":" and "."
+	classTime                 // letters, digits and / : . , + - _: a date without blanks
 )
 
 // may tells whether a value of class c can hold byte b.
@@ -50,6 +51,8 @@ func (c class) may(b byte) bool {
 		return isAlpha(b) || isDigit(b) || strings.IndexByte("+/-_=", b) >= 0
 	case classAddr:
 		return isAddrByte(b)
+	case classTime:
+		return isAlpha(b) || isDigit(b) || strings.IndexByte("/:.,+-_", b) >= 0
 	}
 	return b != 0
 }
@@ -125,9 +128,28 @@ func (s *sample) convert(name string, args []string) {
 	case "length", "bool", "not", "strcmp", "secure_memcmp", "add", "sub", "mul", "div", "mod", "neg", "and", "or",
 		"xor", "cpl", "even", "odd", "crc32", "crc32c", "djb2", "sdbm", "wt6", "xxh32", "xxh64", "jwt_verify":
 		s.class, s.decode, s.transformed = classDigits, decodeNone, true
+	case "ltime", "utime", "ms_ltime", "ms_utime", "us_ltime", "us_utime":
+		s.class, s.decode, s.transformed = classRaw, decodeNone, true
+		if len(args) > 0 && plainDate(strings.Join(args, ",")) {
+			s.class = classTime
+		}
 	default:
 		s.class, s.decode, s.transformed = classRaw, decodeNone, true
 	}
+}
+
+// plainDate tells whether what strftime(3) makes of layout, in the C locale, is
+// of classTime: not where it holds a blank, such as that of "%c" or "%e".
+func plainDate(layout string) bool {
+	for i := 0; i < len(layout); i++ {
+		switch b := layout[i]; {
+		case b == '%' && i+1 < len(layout) && strings.IndexByte("AaBbdDFGghHIjmMpPRsSTuUVwWxXyYCzZ", layout[i+1]) >= 0:
+			i++
+		case b == '%' || !classTime.may(b):
+			return false
+		}
+	}
+	return true
 }
 
 // isVariable tells whether the sample is var(scope.name), and its name.

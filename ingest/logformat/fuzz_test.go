@@ -13,6 +13,10 @@ func fuzzFormats(t testing.TB) []*Format {
 		mustCompile(t, `%ci:%cp [%T] %CC %CS %[var(txn.sub)] %[var(txn.iat)] %hrl %hsl`, Options{}),
 		mustCompile(t, `%hr %hs %{+Q}hrl %Ts%ms %HM %HP%HQ %HV %[src] %f:%b`, Options{RequestHeaders: []string{"host", "x-ci-run"}}),
 	}
+	for _, format := range trapFormats {
+		formats = append(formats, mustCompile(t, format, Options{}),
+			mustCompile(t, format, Options{RequestHeaders: []string{"host", "x"}, ResponseHeaders: []string{"y"}}))
+	}
 	for _, b := range benchLines {
 		formats = append(formats, mustCompile(t, b.format, Options{}))
 	}
@@ -30,6 +34,13 @@ func FuzzParse(f *testing.F) {
 	for i := range formats {
 		for _, b := range benchLines {
 			f.Add(uint8(i), []byte(b.line))
+		}
+	}
+	// Read whole, though no reading that resolve tries is plausible.
+	f.Add(uint8(61), []byte(`00.00.000.0:0 [01/Nov/0000:00:00:00.000] 00000 000000/0000 0/0/0/0/0 0 0 0 0 AAAA 0/0/0/0/0 0/0 "000" "" "" "" "" "" """ "" "" "00"`))
+	for i := range 2 * len(trapFormats) {
+		for _, line := range trapLines {
+			f.Add(uint8(4+i), []byte(line))
 		}
 	}
 	f.Add(uint8(0), []byte(`{"a": "::1", "t": "23/Nov/2026:11:10:03.499", "h": ["a", null], "r": "GET /x HTTP/1.1", "s": "a\"b", "n": "+1"}`))

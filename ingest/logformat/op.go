@@ -14,6 +14,7 @@ const (
 	opList                  // "..." "...", or nothing
 	opQuoted                // the inside of a JSON string
 	opJSON                  // a JSON value
+	opWord                  // opText of which every byte is checked, see traps.go
 )
 
 // op reads one value and the literal text behind it. A compiled format is a
@@ -36,7 +37,9 @@ type op struct {
 	extra   int16 // index into Record.Extra, -1 for a value that is only checked
 	item    int16 // index into Format.items
 	choice  int16 // index into Record.forced when the end is ambiguous, else -1
-	count   int16 // opList: number of words, -1 when unknown
+	count   int16 // number of captured headers that opHeaders or opList writes, -1 when unknown
+	follows bool  // a trap right behind another one that begins alike
+	shaped  bool  // a %r that must not be a quoted word of another item, see traps.go
 	lit     string
 	suffix  bool // last, and the value may hold lit: it ends where the line does
 	dash    bool // "-" and the one-byte literal behind it mean absent
@@ -66,7 +69,8 @@ type Format struct {
 	extras []string
 	diags  []Diagnostic
 
-	choices []int // the ops whose end is ambiguous, in order
+	choices []int // the ops whose end is ambiguous, in order, and the traps
+	traps   []int // those of the choices that captured headers are, see traps.go
 	// truncatable is the number of ops after which a line that ends early is
 	// taken as a truncated one.
 	truncatable int

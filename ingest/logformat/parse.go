@@ -57,19 +57,33 @@ func (f *Format) settle(line []byte, rec *Record, v verdict) Fault {
 		case 2:
 			return Fault{Reason: Ambiguous, Pos: v.pos, Item: f.itemOf(v.at)}
 		}
+		if v.why != OK && len(f.traps) > 0 && f.traps[0] <= v.at {
+			return f.settleCut(line, rec)
+		}
 		rec.begin(f)
 		f.exec(line, rec, 0, len(f.ops), len(f.lead))
 	}
-	if v.why != Short && v.why != unfinished {
-		return Fault{Reason: v.why, Pos: v.pos, Item: f.itemOf(v.at)}
+	if v.why == OK {
+		return Fault{} // the first reading after all
 	}
-	if v.at < f.truncatable {
-		return Fault{Reason: Short, Pos: len(line), Item: f.itemOf(v.at)}
-	}
-	if o := &f.ops[v.at]; v.why == unfinished && !o.mayEnd(line[v.pos:]) {
-		return Fault{Reason: BadValue, Pos: v.pos, Item: f.itemOf(v.at)}
+	if fault := f.cutFault(line, v); fault.Reason != OK {
+		return fault
 	}
 	f.truncate(line, rec, v)
+	return Fault{}
+}
+
+// cutFault is OK when v is a place where the line's end can have cut a line of
+// f, and what was read until there is worth keeping.
+func (f *Format) cutFault(line []byte, v verdict) Fault {
+	switch {
+	case v.why != Short && v.why != unfinished:
+		return Fault{Reason: v.why, Pos: v.pos, Item: f.itemOf(v.at)}
+	case v.at < f.truncatable:
+		return Fault{Reason: Short, Pos: len(line), Item: f.itemOf(v.at)}
+	case v.why == unfinished && !f.ops[v.at].mayEnd(line[v.pos:]):
+		return Fault{Reason: BadValue, Pos: v.pos, Item: f.itemOf(v.at)}
+	}
 	return Fault{}
 }
 
@@ -77,7 +91,7 @@ func (f *Format) settle(line []byte, rec *Record, v verdict) Fault {
 // behind it: else the line is not cut there, but of another format.
 func (o *op) mayEnd(v []byte) bool {
 	switch o.class {
-	case classWord, className, classURLEnc, classDigits, classHexText, classBase64, classAddr:
+	case classWord, className, classURLEnc, classDigits, classHexText, classBase64, classAddr, classTime:
 	default:
 		return true
 	}
@@ -95,9 +109,14 @@ func (f *Format) itemOf(at int) int { return int(f.ops[min(at, len(f.ops)-1)].it
 func (f *Format) truncate(line []byte, rec *Record, v verdict) {
 	rec.Truncated = true
 	o := &f.ops[v.at]
+	for at := v.at; o.code == opList && o.follows; at-- {
+		o = &f.ops[at-1] // the words of both are its own
+	}
 	switch {
 	case v.why == unfinished:
 		f.keepCut(o, rec, line[v.pos:])
+	case o.code == opList && o.field < NumFields && rec.Has(o.field):
+		rec.Cut = o.field // words may be missing
 	case v.pos < len(line) || o.fixedWidth():
 		// The value is whole: it is the literal behind it that is not.
 	case o.code == opName:

@@ -176,3 +176,13 @@ func TestParseAmbiguous(t *testing.T) {
 		})
 	}
 }
+
+// TestParseLooseButWhole: a cookie that is no NAME=value makes every reading of
+// the second look implausible. The first reading stands.
+func TestParseLooseButWhole(t *testing.T) {
+	line := strings.Replace(benchLines[1].line, " - - ---- ", " 0 0 ---- ", 1)
+	line = strings.Replace(line, `"allow"`, `""allow"`, 1)
+	if got, _ := parse(t, benchLines[1].format, line, Options{}); got["decision"] != `"allow` || got["truncated"] != "" {
+		t.Errorf("%v", got)
+	}
+}

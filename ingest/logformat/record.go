@@ -33,7 +33,7 @@ type Record struct {
 	// loose is set when a value held what could also have ended an earlier
 	// one: the line may have a second reading, see resolve.
 	loose  bool
-	forced []int // by choice number: the end that resolve settled on; nil in the normal case
+	forced []int // by choice number: the end (of captured headers: the number) that resolve settled on, -1 for the first; nil in the normal case
 	ends   []int // memory of resolve
 
 	minute minuteCache

@@ -11,21 +11,53 @@ type search struct {
 	f      *Format
 	line   []byte
 	rec    *Record
+	steps  []int // the ops that there is a choice at: choices, or only traps
 	ends   []int // of the reading that is being tried
 	first  []int // of the first reading that was found
 	found  int
 	budget int
+
+	named bool // go by the names of the captured headers
+	cut   bool // look for readings that the line's end cuts
+	// Of a search for cut readings: where the first one ends, the index of the
+	// trap where they part, and the fault of what got furthest.
+	v     verdict
+	agree int
+	fault Fault
+}
+
+func (f *Format) newSearch(line []byte, rec *Record) search {
+	n := len(f.choices)
+	for len(rec.ends) < 2*n {
+		rec.ends = append(rec.ends, 0)
+	}
+	s := search{f: f, line: line, rec: rec, steps: f.choices, ends: rec.ends[:n], first: rec.ends[n : 2*n]}
+	for i := range s.ends {
+		s.ends[i] = -1
+	}
+	return s
+}
+
+// run goes by the names of the captured headers first, where they are known
+// and matter. They may be outdated: what does not fit them is tried without.
+func (s *search) run() {
+	s.rec.begin(s.f)
+	if len(s.f.traps) > 0 && s.f.ops[s.f.traps[0]].count >= 0 {
+		s.named, s.budget = true, searchBudget
+		s.try(0, 0, len(s.f.lead))
+		s.named = false
+	}
+	if s.found == 0 {
+		s.budget = searchBudget
+		s.try(0, 0, len(s.f.lead))
+	}
 }
 
 // resolve counts the readings of a line: 0, 1, or 2 for "several". When there
 // is one, the record holds it.
 func (f *Format) resolve(line []byte, rec *Record) int {
-	n := len(f.choices)
-	for len(rec.ends) < 2*n {
-		rec.ends = append(rec.ends, 0)
-	}
-	s := search{f: f, line: line, rec: rec, ends: rec.ends[:n], first: rec.ends[n : 2*n], budget: searchBudget}
-	s.try(0, 0, len(f.lead))
+	s := f.newSearch(line, rec)
+	s.run()
 	if s.found != 1 {
 		return s.found
 	}
@@ -39,43 +71,57 @@ func (f *Format) resolve(line []byte, rec *Record) int {
 	return 1
 }
 
-// try reads on from op at pos, with the ends of the choices before choice
-// settled. It returns true when the search is over.
-func (s *search) try(choice, op, pos int) bool {
+// try reads on from op at pos, with the choices before step settled. It returns
+// true when the search is over.
+func (s *search) try(step, op, pos int) bool {
 	if s.budget--; s.budget < 0 {
-		s.found = 2
+		s.found, s.agree = 2, 0
 		return true
 	}
-	if choice == len(s.f.choices) {
-		end, _, why := s.f.exec(s.line, s.rec, op, len(s.f.ops), pos)
-		if why != OK || !onlyBlanks(s.line[end:]) {
-			return false
+	if step == len(s.steps) {
+		end, at, why := s.f.exec(s.line, s.rec, op, len(s.f.ops), pos)
+		if why == OK && !onlyBlanks(s.line[end:]) {
+			at, why = len(s.f.ops)-1, Trailing
 		}
-		if s.found++; s.found == 1 {
-			copy(s.first, s.ends)
+		if why != OK {
+			return s.stop(verdict{end, at, why})
 		}
-		return s.found == 2
+		return s.whole()
 	}
-	next := s.f.choices[choice]
-	start, _, why := s.f.exec(s.line, s.rec, op, next, pos)
+	next := s.steps[step]
+	start, at, why := s.f.exec(s.line, s.rec, op, next, pos)
 	if why != OK {
-		return false
+		return s.stop(verdict{start, at, why})
 	}
-	lit := s.f.ops[next].lit
+	o := &s.f.ops[next]
+	if o.code == opHeaders || o.code == opList {
+		return s.groups(step, start)
+	}
 	for end := start; ; end++ {
-		k := indexString(s.line[end:], lit)
+		k := indexString(s.line[end:], o.lit)
 		if k < 0 {
 			return false
 		}
 		end += k
-		s.ends[choice] = end
-		if !s.f.ops[next].plausible(s.line[start:end]) {
+		s.ends[o.choice] = end
+		if !o.plausible(s.line[start:end]) {
 			continue
 		}
-		if s.try(choice+1, next+1, end+len(lit)) {
+		if s.try(step+1, next+1, end+len(o.lit)) {
 			return true
 		}
 	}
+}
+
+// whole counts a reading of the whole line.
+func (s *search) whole() bool {
+	if s.cut || !s.likely() {
+		return false
+	}
+	if s.found++; s.found == 1 {
+		copy(s.first, s.ends)
+	}
+	return s.found == 2
 }
 
 // plausible tells whether a choice may end there: a captured cookie that is
