@@ -11,7 +11,8 @@ type User struct {
 	Name     string
 	Password string
 	// ReadOnly allows only statements that leave no trace, on the tables alone:
-	// no files, no network (see gate.go).
+	// no files, no network, nobody else's statements (see gate.go). Other users
+	// get the same for a request with the setting readonly=1 or 2 in its URL.
 	ReadOnly bool
 }
 
@@ -28,7 +29,7 @@ type rights uint8
 const (
 	rightsAll  rights = iota
 	rightsGet         // GET by someone with all rights: reads, as ClickHouse has it
-	rightsRead        // a read-only user
+	rightsRead        // a read-only user, or one who asks to be treated as such
 )
 
 // admit authenticates a request as ClickHouse does: by the headers

@@ -45,6 +45,7 @@ type Options struct {
 type Engine struct {
 	lib      *library
 	dir      string
+	opened   identity // of dir
 	args     []string // of every session
 	logger   *slog.Logger
 	version  string
@@ -154,7 +155,8 @@ func (e *Engine) start() error {
 		return e.diagnose()
 	}
 	e.control.session = control
-	if err := e.learn(control); err != nil {
+	e.opened, err = identify(e.dir)
+	if err = errors.Join(err, e.learn(control)); err != nil {
 		control.close()
 		return &Error{Kind: ErrStart, Detail: e.dir, Cause: err}
 	}
@@ -207,10 +209,9 @@ func prepareDir(dir string) error {
 	return checkLock(dir)
 }
 
-// checkLock tries the lock that the engine takes (StatusFile: flock on the file
-// "status") and lets it go again.
+// checkLock tries the lock that the engine takes and lets it go again.
 func checkLock(dir string) error {
-	path := filepath.Join(dir, "status")
+	path := filepath.Join(dir, lockFile)
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// What Open, Locate and Listen report, for errors.Is. The errors themselves
+// What Open, Locate, Listen and Check report, for errors.Is. The errors themselves
 // are *Error and carry the repair as a hint.
 var (
 	ErrNoLibrary    = errors.New("libchdb not found")
@@ -19,6 +19,7 @@ var (
 	ErrNoPermission = errors.New("no permission")
 	ErrDiskFull     = errors.New("no space left on the disk")
 	ErrStart        = errors.New("the engine did not start")
+	ErrGone         = errors.New("the data directory is gone or was replaced")
 	ErrEndpoint     = errors.New("endpoint refused")
 	ErrClosed       = errors.New("the engine is closed")
 )
@@ -86,6 +87,7 @@ const (
 	codeIncorrectData    = 117
 	codeTooMany          = 202
 	codeTimeout          = 159
+	codeFileMissing      = 107
 )
 
 // refuse makes an exception in the engine's form.

@@ -16,6 +16,8 @@ import (
 //     hides one. Stops the scalar function file(), which asks for no right, also
 //     as * APPLY(file) and arrayMap(file, …), and table functions that take a
 //     structure as text, in which ALIAS file(…) hides.
+//     The same check keeps to the harmless tables of the system database
+//     (catalog.go) and refuses SHOW PROCESSLIST.
 //  3. SET ROLE haptrail_reader: SELECT and SHOW, no sources. Stops file(),
 //     url(), s3() and the like as table functions, also in DESCRIBE, and
 //     `/etc/passwd` as a table of the default database.
@@ -23,6 +25,9 @@ import (
 //     and every SETTINGS clause, with which Template and Protobuf formats would
 //     print or parse files.
 //  5. Settings in the URL come from a list (readerSettings).
+//
+// A user with all rights goes through the same layers with a request whose URL
+// has the setting readonly other than 0 (parseRequest).
 const (
 	ownerRole  = "haptrail_owner"
 	readerRole = "haptrail_reader"
@@ -68,10 +73,15 @@ func writeConfig(dir string) (path string, err error) {
 }
 
 // deniedNames may not occur at all in a read-only user's statement, in any
-// spelling: they reach files or other threads without asking for a right.
+// spelling: they reach files, the server's configuration or other threads
+// without asking for a right.
 var deniedNames = map[string]bool{
 	"file": true, "catboostevaluate": true, "stack_trace": true, "executable": true,
+	"getserversetting": true, "getmacro": true, "showcertificate": true,
 }
+
+// deniedShows are statements SHOW … and DESCRIBE … by their second word.
+var deniedShows = map[string]bool{"processlist": true, "filesystem": true}
 
 // safeTableFunctions are those of the table functions allowed under readonly = 1
 // that compute or read tables and take no structure as text.
@@ -113,44 +123,71 @@ func newGate(s *session) (gate, error) {
 	return g, nil
 }
 
-// vet gives the form of sql in which a read-only user's session runs it, or
-// refuses it.
-func (g gate) vet(s *session, sql string, params []param) (string, error) {
+// vet gives the form of sql in which the read-only request q's session runs it,
+// or refuses it.
+func (g gate) vet(s *session, q *request, sql string) (string, error) {
+	if q.database == systemDatabase {
+		// Its tables would need no qualified name.
+		return "", denied("database " + systemDatabase)
+	}
 	canonical, err := canonicalForm(s, sql)
 	if err != nil {
 		return "", err
 	}
+	var catalog catalogCheck
 	tokens := lexer{sql: canonical}
 	statement := firstWord(canonical)
 	for t := tokens.next(); t.kind != tokenEnd; t = tokens.next() {
 		if t.kind == tokenCut {
 			return "", refuse(codeSyntax, "SYNTAX_ERROR", "read-only users cannot run this statement: its text cannot be taken apart")
 		}
+		if err := catalog.note(t, tokens); err != nil {
+			return "", err
+		}
 		if !t.identifier() {
 			continue
 		}
-		name := strings.ToLower(t.text)
-		after := tokens
-		switch {
-		case deniedNames[name], g.deniedTableFunctions[name] && after.next().punct('('):
+		if g.denies(statement, t, tokens) {
 			return "", denied(t.text)
-		case statement != "SELECT" && statement != "WITH" && statement != "EXPLAIN" && strings.Contains(name, "/"):
-			// EXISTS and SHOW ask the default database about files without a right.
-			return "", denied(t.text)
-		case name == "identifier":
-			if err := vetIdentifiers(params); err != nil {
+		}
+		if strings.EqualFold(t.text, "Identifier") {
+			if err := vetIdentifiers(q.params, &catalog); err != nil {
 				return "", err
 			}
 		}
 	}
-	return canonical, nil
+	return canonical, catalog.verdict()
+}
+
+// denies tells whether the name t, which rest follows, may not occur in a
+// statement that begins with the given word.
+func (g gate) denies(statement string, t token, rest lexer) bool {
+	name := strings.ToLower(t.text)
+	switch statement {
+	case "SELECT", "WITH", "EXPLAIN":
+	case "SHOW", "DESCRIBE":
+		second := lexer{sql: rest.sql, pos: len(statement)}
+		if deniedShows[name] && second.next().start == t.start {
+			return true
+		}
+		fallthrough
+	default:
+		// EXISTS and SHOW ask the default database about files without a right.
+		if strings.Contains(name, "/") {
+			return true
+		}
+	}
+	return deniedNames[name] || g.deniedTableFunctions[name] && rest.next().punct('(')
 }
 
 // vetIdentifiers checks the values that {x:Identifier} can put into a statement.
-func vetIdentifiers(params []param) error {
+func vetIdentifiers(params []param, catalog *catalogCheck) error {
 	for _, p := range params {
 		if deniedNames[strings.ToLower(strings.Trim(p.value, "`\""))] || strings.ContainsAny(p.value, `/\`) {
 			return denied(p.value)
+		}
+		if err := catalog.noteParam(p.value); err != nil {
+			return err
 		}
 	}
 	return nil

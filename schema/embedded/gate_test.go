@@ -1,18 +1,30 @@
 package embedded
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
 // reader sends a statement as a read-only user and gives status and text.
 func reader(t *testing.T, sql string, params url.Values) (int, string) {
 	t.Helper()
-	h := testEngine(t).Handler(Access{Users: []User{{Name: "eve", Password: "pw", ReadOnly: true}}})
+	return eve(t, true, sql, params)
+}
+
+// eve sends a statement as a user who is read-only or has all rights.
+func eve(t *testing.T, readOnly bool, sql string, params url.Values) (int, string) {
+	t.Helper()
+	h := testEngine(t).Handler(Access{Users: []User{{Name: "eve", Password: "pw", ReadOnly: readOnly}}})
 	r, err := http.NewRequest(http.MethodPost, "http://embedded/?"+params.Encode(), strings.NewReader(sql))
 	if err != nil {
 		t.Fatal(err)
@@ -102,6 +114,10 @@ func TestReaderCannotBreakOut(t *testing.T) {
 			if status == http.StatusOK || strings.Contains(text, "TOPSECRET") {
 				t.Errorf("%s (%s): %d\n%.300s", sql, value, status, text)
 			}
+			own, text2 := eve(t, false, statement, url.Values{"database": {db}, "param_f": {value}, "readonly": {"2"}})
+			if own != status || strings.Contains(text2, "TOPSECRET") {
+				t.Errorf("%s (%s), with all rights and readonly=2: %d, a read-only user has %d\n%.300s", sql, value, own, status, text2)
+			}
 			if status == http.StatusInternalServerError {
 				t.Logf("%s: stopped late: %.200s", sql, text[strings.Index(text, "Code:"):])
 			}
@@ -154,11 +170,145 @@ func TestReaderCanRead(t *testing.T) {
 		{"SELECT arraySum(x -> x * 2, [1, 2])", "6\n"},
 		{"1 + 1", "2\n"},
 		{"SELECT getSetting('max_execution_time')", "7\n"},
+		{"SELECT version()", "26."},
+		{"SHOW DATABASES LIKE 'sys%'", "system\n"},
+		{"SHOW COLUMNS FROM t", "path\tString"},
+		{"SHOW FUNCTIONS LIKE 'getServerSetting'", "getServerSetting"},
+		{"SELECT * FROM system.columns WHERE database = currentDatabase() AND name = 'path'", "\tpath\tString"},
+		{"SELECT * FROM system.functions WHERE name = 'abs'", "abs\t"},
+		{"SELECT name, engine, total_rows FROM system.tables WHERE database = currentDatabase() ORDER BY 1 LIMIT 1", "t\tMergeTree\t1\n"},
+		{"SELECT count(*), count() FROM system.databases WHERE name = 'system'", "1\t1\n"},
+		{"SELECT sum(rows) FROM system.parts WHERE active AND database = currentDatabase()", "1\n"},
+		{"SELECT table_name FROM information_schema.tables WHERE table_schema = currentDatabase() ORDER BY 1 LIMIT 1", "t\n"},
+		{"SELECT t.* FROM t", "1\t/file/x\n"},
+		{"SELECT 'system.processes', a AS system FROM t", "system.processes\t1\n"},
 		{"SELECT a, count() FROM t GROUP BY a WITH TOTALS FORMAT JSON", `"totals"`},
 	} {
 		status, text := reader(t, c.sql, url.Values{"database": {db}, "param_n": {"5"}, "param_f": {"t"}, "max_execution_time": {"7"}, "readonly": {"2"}})
 		if status != http.StatusOK || !strings.Contains(text, c.want) {
 			t.Errorf("%s: %s", c.sql, text)
 		}
+	}
+}
+
+// TestReaderSeesNoServer runs a statement with a secret in it and looks for that
+// and for the engine's directory in all that the system database tells a reader.
+func TestReaderSeesNoServer(t *testing.T) {
+	conn := testConn(t)
+	mustExec(t, conn, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
+	mustExec(t, conn, "INSERT INTO t VALUES (1)")
+	const secret = "hunter2"
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- conn.Exec(ctx, "SELECT uniqExact(cityHash64(number, '"+secret+"')) FROM numbers(1000000000000)")
+	}()
+	defer func() { stop(); <-done }()
+	for one[uint64](t, conn, "SELECT count() FROM system.processes WHERE position(query, 'hunter' || '2') > 0") == 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	closed := func(sql string, params url.Values) {
+		t.Helper()
+		status, text := reader(t, sql, params)
+		if status != http.StatusForbidden {
+			t.Errorf("%s %v: %d\n%.300s", sql, params, status, text)
+		}
+	}
+	for _, sql := range []string{
+		"SHOW PROCESSLIST", "show processlist FORMAT JSON", "SELECT query FROM system.processes", "SELECT count() FROM system.processes",
+		"SELECT query FROM `system` . /* */ \"processes\"", "SELECT * FROM `sys\\x74em`.processes", "SELECT 1 IN system.processes",
+		"SELECT (SELECT any(query) FROM system.processes)", "WITH x AS (SELECT * FROM system.processes) SELECT * FROM x",
+		"SELECT * FROM t JOIN system.processes ON 1", "SELECT * FROM t, system.processes AS p", "SELECT * FROM view(SELECT * FROM system.processes)",
+		"DESCRIBE (SELECT * FROM system.processes)", "EXPLAIN SELECT * FROM system.processes", "SELECT 1 UNION ALL SELECT rand() FROM system.processes",
+		"SELECT * FROM system.query_log", "SELECT * FROM system.query_cache", "SELECT * FROM system.mutations", "SELECT * FROM system.models",
+		"SELECT * FROM system.disks", "SELECT value FROM system.server_settings", "SELECT * FROM system.tables", "SELECT t.* FROM system.tables AS t",
+		"SELECT data_paths FROM system.tables", "SELECT `metadata_p\\x61th` FROM system.tables", "SELECT COLUMNS('path') FROM system.tables",
+		"SELECT * EXCEPT name FROM system.databases", "SELECT tuple(*) FROM system.databases", "SELECT data_path FROM system.databases",
+		"SELECT path FROM system.parts", "SELECT columns('p.*h') FROM system.parts_columns", "SELECT 1 FROM system.parts WHERE path LIKE '/%'",
+		"SELECT getServerSetting('path')", "SELECT getserversetting('path')", "SELECT arrayMap(getServerSetting, ['path'])", "SELECT * APPLY getServerSetting FROM (SELECT 'path')",
+		"SHOW FILESYSTEM CACHES", "DESCRIBE FILESYSTEM CACHE 'x'",
+	} {
+		closed(sql, nil)
+	}
+	closed("SELECT query FROM processes", url.Values{"database": {"system"}})
+	closed("SELECT * FROM {d:Identifier}.processes", url.Values{"param_d": {"system"}})
+	closed("SELECT * FROM {d:Identifier}.{t:Identifier}", url.Values{"param_d": {"system"}, "param_t": {"processes"}})
+	closed("SELECT * FROM system.{t:Identifier}", url.Values{"param_t": {"processes"}})
+	closed("SELECT {c:Identifier} FROM system.tables", url.Values{"param_c": {"data_paths"}})
+
+	dir := testEngine(t).Dir()
+	tables := one[[]string](t, conn, "SELECT groupArray(concat(database, '.', name)) FROM system.tables WHERE database IN ('system', 'information_schema', 'INFORMATION_SCHEMA')")
+	read := 0
+	for _, table := range tables {
+		database, name, _ := strings.Cut(table, ".")
+		columns := one[string](t, conn, "SELECT arrayStringConcat(groupArray(concat('`', name, '`')), ', ') FROM system.columns WHERE (database, table) = ({d:String}, {n:String}) AND name NOT IN ('path', 'data_path', 'data_paths', 'metadata_path')",
+			clickhouse.Named("d", database), clickhouse.Named("n", name))
+		for _, list := range []string{"*", columns} {
+			status, text := reader(t, "SELECT "+list+" FROM "+table+" LIMIT 100000 FORMAT TSV", nil)
+			if status == http.StatusOK {
+				read++
+			}
+			if strings.Contains(text, secret) || strings.Contains(text, dir) {
+				t.Errorf("%s tells of the server or of others: SELECT %s", table, list)
+			}
+			if want := readerTables[name] && (list != "*" || !pathTables[name]) || database != "system"; (status == http.StatusOK) != want {
+				t.Errorf("SELECT %.60s FROM %s: %d", list, table, status)
+			}
+		}
+	}
+	if read < 40 {
+		t.Errorf("only %d tables could be read", read)
+	}
+}
+
+// TestOwnRightsDropped goes through clickhouse-go, which puts settings of a
+// statement into the URL.
+func TestOwnRightsDropped(t *testing.T) {
+	conn := testConn(t)
+	mustExec(t, conn, "CREATE TABLE t (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
+	mustExec(t, conn, "INSERT INTO t VALUES (1, 'x')")
+	out := filepath.Join(t.TempDir(), "out")
+	for _, level := range []any{1, 2, "1", "2", "true", ""} {
+		timed, cancel := context.WithTimeout(context.Background(), time.Minute) // becomes max_execution_time
+		defer cancel()
+		ctx := clickhouse.Context(timed, clickhouse.WithSettings(clickhouse.Settings{"readonly": level, "max_threads": 1}),
+			clickhouse.WithQueryID(fmt.Sprintf("own-%v-%p", level, &cancel)), clickhouse.WithParameters(clickhouse.Parameters{"n": "1"}))
+		var b string
+		if err := conn.QueryRow(ctx, "SELECT b FROM t WHERE a = {n:UInt64}").Scan(&b); err != nil || b != "x" {
+			t.Errorf("readonly=%v: %q %v", level, b, err)
+		}
+		rows, err := conn.Query(ctx, "SELECT a, b FROM t WHERE a > {n:UInt64}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(rows.Next(), rows.Err(), rows.Columns()); got != "false <nil> [a b]" {
+			t.Errorf("readonly=%v, no rows: %s", level, got)
+		}
+		rows.Close()
+		for _, sql := range []string{
+			"SELECT 1 INTO OUTFILE '" + out + "'", "SELECT file('/etc/hostname')", "SELECT * FROM file('/etc/hostname', 'LineAsString')",
+			"INSERT INTO t VALUES (2, 'y')", "DROP TABLE t", "SELECT query FROM system.processes", "SELECT 1 SETTINGS readonly = 0",
+		} {
+			var ex *clickhouse.Exception
+			if err := conn.Exec(ctx, sql); !errors.As(err, &ex) || ex.Code != codeReadonly && ex.Code != codeAccessDenied {
+				t.Errorf("readonly=%v: %s: %v", level, sql, err)
+			}
+		}
+		if batch, err := conn.PrepareBatch(ctx, "INSERT INTO t"); err == nil {
+			batch.Append(uint64(3), "z")
+			if err := batch.Send(); err == nil {
+				t.Errorf("readonly=%v: a batch was sent", level)
+			}
+		}
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a file was written")
+	}
+	ctx := clickhouse.Context(context.Background(), clickhouse.WithSettings(clickhouse.Settings{"readonly": 0}))
+	if err := conn.Exec(ctx, "INSERT INTO t VALUES (4, 'w')"); err != nil {
+		t.Errorf("readonly=0: %v", err)
+	}
+	if got := one[uint64](t, conn, "SELECT sum(a) FROM t"); got != 5 {
+		t.Errorf("sum %d", got)
 	}
 }

@@ -20,10 +20,15 @@ type handler struct {
 	outside bool // serves an endpoint, not this process
 }
 
-// ServeHTTP answers /ping and /replicas_status for anyone, and statements at /.
+// ServeHTTP answers /ping and /replicas_status for anyone, with status 503 when
+// the data directory is gone, and statements at /.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/ping", "/replicas_status":
+		if h.engine.Check() != nil { // whose text names the directory
+			http.Error(w, ErrGone.Error(), http.StatusServiceUnavailable)
+			return
+		}
 		io.WriteString(w, "Ok.\n")
 		return
 	case "", "/":
@@ -134,7 +139,7 @@ func (h *handler) query(ctx context.Context, s *session, q *request, sql string,
 			return copyStream(ctx, st, q, format, sql[:body], out)
 		}
 	}
-	r, err := s.query(sql, format, q.params)
+	r, err := h.whole(s, sql, format, q, readOnly)
 	if err != nil {
 		return explainLimit(err, format)
 	}
@@ -149,6 +154,25 @@ func (h *handler) query(ctx context.Context, s *session, q *request, sql string,
 		}
 	}
 	return out.finish()
+}
+
+// whole runs a statement whose result is not streamed. One that may write is not
+// begun in a directory that is not the engine's, and not confirmed there.
+func (h *handler) whole(s *session, sql, format string, q *request, readOnly bool) (*result, error) {
+	if readOnly {
+		return s.query(sql, format, q.params)
+	}
+	if err := h.engine.confirm(); err != nil {
+		return nil, err
+	}
+	r, err := s.query(sql, format, q.params)
+	if gone := h.engine.confirm(); gone != nil {
+		if err == nil {
+			r.free()
+		}
+		return nil, gone
+	}
+	return r, err
 }
 
 // admitStatement checks that the request may run sql and gives the form to run.
@@ -168,7 +192,7 @@ func (h *handler) admitStatement(s *session, q *request, sql string) (string, bo
 	}
 	switch {
 	case q.rights == rightsRead:
-		vetted, err := h.engine.gate.vet(s, sql, q.params)
+		vetted, err := h.engine.gate.vet(s, q, sql)
 		if err != nil {
 			return "", false, err
 		}
@@ -230,6 +254,11 @@ func (h *handler) insert(ctx context.Context, s *session, q *request, st stateme
 	if err := q.prepare(s); err != nil {
 		return err
 	}
+	// Before, so that nothing is written to another directory of that name, and
+	// after, so that nothing is confirmed that is gone.
+	if err := h.engine.confirm(); err != nil {
+		return err
+	}
 	in, err := s.insert(st.insert.sql, st.insert.format, q.params)
 	if err != nil {
 		return err
@@ -252,6 +281,9 @@ func (h *handler) insert(ctx context.Context, s *session, q *request, st stateme
 		}
 	}
 	done, err := in.commit()
+	if gone := h.engine.confirm(); gone != nil {
+		return gone
+	}
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func runChild(task string) int {
 	name, arg, _ := strings.Cut(task, ":")
 	tasks := map[string]func(string) error{
 		"hold": childHold, "open": childOpen, "reopen": childReopen, "signal": childSignal,
-		"diskfull": childDiskFull, "memory": childMemory, "closing": childClosing,
+		"diskfull": childDiskFull, "memory": childMemory, "closing": childClosing, "gone": childGone,
 	}
 	if err := tasks[name](arg); err != nil {
 		fmt.Println("failed:", err)

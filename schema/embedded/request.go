@@ -58,6 +58,9 @@ func parseRequest(r *http.Request, rights rights) (*request, error) {
 	if err != nil {
 		return nil, refuse(codeBadArguments, "BAD_ARGUMENTS", "URL parameters: %v", err)
 	}
+	if rights == rightsAll && asksReadOnly(values) {
+		rights = rightsRead
+	}
 	q := &request{
 		rights:   rights,
 		settings: make(map[string]string),
@@ -95,6 +98,13 @@ func parseRequest(r *http.Request, rights rights) (*request, error) {
 	}
 	q.body, err = decodeBody(q.body, r.Header.Get("Content-Encoding"), decompress)
 	return q, err
+}
+
+// asksReadOnly tells whether a user with all rights gives up those that a
+// read-only user has not, by readonly=1 or 2 (or anything but 0): ClickHouse's
+// own readonly leaves files and INTO OUTFILE open.
+func asksReadOnly(values url.Values) bool {
+	return slices.ContainsFunc(values["readonly"], func(value string) bool { return value != "0" })
 }
 
 // take reads one URL parameter; what ClickHouse does not know is a setting.
@@ -250,13 +260,7 @@ func (q *request) restrict(s *session) error {
 		}
 		return s.exec("SET readonly = 1")
 	case rightsGet:
-		if q.settings["readonly"] == "1" {
-			return s.exec("SET readonly = 1")
-		}
 		return s.exec("SET readonly = 2")
-	}
-	if value, ok := q.settings["readonly"]; ok {
-		return s.exec("SET readonly = " + quote(value))
 	}
 	return nil
 }

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -17,9 +14,6 @@ import (
 
 // maxClients is how many connections an endpoint keeps open; further ones wait.
 const maxClients = 256
-
-// maxSocketPath is what a socket's address holds on Linux (108) and macOS (104).
-const maxSocketPath = 103
 
 // Endpoint is where an engine can be reached from outside the process.
 type Endpoint struct {
@@ -38,7 +32,6 @@ type Server struct {
 	engine   *Engine
 	listener net.Listener
 	server   *http.Server
-	path     string // of a unix socket
 }
 
 // Listen binds an endpoint. It refuses (ErrEndpoint) what would open the engine
@@ -49,7 +42,6 @@ func (e *Engine) Listen(ep Endpoint) (*Server, error) {
 	var err error
 	switch ep.Network {
 	case "unix":
-		s.path = ep.Address
 		s.listener, err = listenUnix(ep.Address)
 	case "tcp":
 		s.listener, err = listenLoopback(ep)
@@ -66,39 +58,6 @@ func (e *Engine) Listen(ep Endpoint) (*Server, error) {
 		ErrorLog:          slog.NewLogLogger(e.logger.Handler(), slog.LevelDebug),
 	}
 	return s, nil
-}
-
-// listenUnix makes the socket in a directory of its own, so that it has its
-// mode before anyone can reach it, and moves it into place.
-func listenUnix(path string) (net.Listener, error) {
-	if len(path) > maxSocketPath {
-		return nil, &Error{Kind: ErrEndpoint, Detail: path + " is too long for a socket", Mend: fmt.Sprintf("name a path of %d bytes at most", maxSocketPath)}
-	}
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&fs.ModeSocket == 0 {
-			return nil, &Error{Kind: ErrEndpoint, Detail: path + " exists and is no socket", Mend: "name another path"}
-		}
-		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-			conn.Close()
-			return nil, &Error{Kind: ErrEndpoint, Detail: "someone answers on " + path, Mend: "stop that process or name another path"}
-		}
-	}
-	private, err := os.MkdirTemp(filepath.Dir(path), ".s")
-	if err != nil {
-		return nil, &Error{Kind: ErrEndpoint, Detail: path, Cause: err, Mend: "mkdir -p " + filepath.Dir(path)}
-	}
-	defer os.RemoveAll(private)
-	made := filepath.Join(private, "s")
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: made})
-	if err != nil {
-		return nil, &Error{Kind: ErrEndpoint, Detail: path, Cause: err, Mend: "name a path in a shorter directory"}
-	}
-	listener.SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(made, 0o600), os.Rename(made, path)); err != nil {
-		listener.Close()
-		return nil, &Error{Kind: ErrEndpoint, Detail: path, Cause: err}
-	}
-	return listener, nil
 }
 
 func listenLoopback(ep Endpoint) (net.Listener, error) {
@@ -125,14 +84,9 @@ func listenLoopback(ep Endpoint) (net.Listener, error) {
 }
 
 // Addr is where the endpoint listens.
-func (s *Server) Addr() net.Addr {
-	if s.path != "" {
-		return &net.UnixAddr{Net: "unix", Name: s.path}
-	}
-	return s.listener.Addr()
-}
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// Serve answers until ctx ends, then gives running statements five seconds,
+// Serve answers until ctx ends, then removes its socket, gives running statements five seconds,
 // cancels the rest, and returns nil. Close the engine only afterwards.
 func (s *Server) Serve(ctx context.Context) error {
 	stopped := make(chan struct{})
@@ -148,7 +102,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	if !stop() {
 		<-stopped
 	}
-	s.unlink()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -161,12 +114,5 @@ func (s *Server) Close() error {
 	if closeErr := s.listener.Close(); closeErr != nil && !errors.Is(closeErr, net.ErrClosed) {
 		err = errors.Join(err, closeErr)
 	}
-	s.unlink()
 	return err
-}
-
-func (s *Server) unlink() {
-	if s.path != "" {
-		os.Remove(s.path)
-	}
 }

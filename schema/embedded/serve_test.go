@@ -255,7 +255,7 @@ func TestListenRefuses(t *testing.T) {
 		{Endpoint{"unix", file, Access{}}, "is no socket"},
 		{Endpoint{"unix", live, Access{}}, "someone answers"},
 		{Endpoint{"unix", filepath.Join(dir, "none", "s"), Access{}}, "mkdir -p"},
-		{Endpoint{"unix", filepath.Join(dir, strings.Repeat("x", 200)), Access{}}, "too long"},
+		{Endpoint{"unix", filepath.Join(dir, strings.Repeat("x", 200)), Access{}}, "engine.socket in the configuration"},
 	} {
 		s, err := e.Listen(c.ep)
 		if err == nil {
