@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"maps"
+	"sync"
 	"time"
 )
 
@@ -49,44 +51,71 @@ var (
 
 // clock judges the times of lines. requests is partitioned by day, so times
 // that senders make up would make partitions without end: only so many days
-// beyond the plausible are let through, the rest is rejected by reason.
+// beyond the plausible are let through in a day's time, the rest is rejected by
+// reason. It is safe for concurrent use.
 type clock struct {
-	live bool // lines arrive as they are written: compare with the arrival
-	// strange holds the implausible days that were let through.
-	strange map[int64]struct{}
-	limit   int
+	live  bool // lines arrive as they are written: compare with the arrival
+	limit int
+
+	mu sync.Mutex // guards what follows
+	// future and past hold the implausible days that were let through, and when.
+	future, past map[int64]int64
 }
 
-// DefaultStrangeDays is how many days in the future (and, on live streams, in
-// the far past) are stored before further ones are rejected.
+// DefaultStrangeDays is how many days in the future, and how many in the far
+// past, are stored before further ones are rejected.
 const DefaultStrangeDays = 8
 
+// plausible is how late a line may come on a live stream: as long as a relay's
+// disk may have kept it.
+const plausible = 400 * day
+
 func newClock(live bool, limit int) *clock {
-	return &clock{live: live, strange: map[int64]struct{}{}, limit: limit}
+	return &clock{live: live, limit: limit, future: map[int64]int64{}, past: map[int64]int64{}}
 }
 
 // judge compares a line's time (when it was written, so a request's end) with
 // its arrival, both in microseconds. reason is "" or why the line is rejected.
 func (c *clock) judge(at, written, received int64) (marks Marks, reason string) {
-	if at < earliest || at > latest {
-		return 0, ReasonTime
-	}
 	switch {
+	case at < earliest || at > latest:
+		return 0, ReasonTime
 	case at > received+day:
-		marks = MarkTimeFuture
-	case at < firstHAProxy, c.live && written < received-day:
-		marks = MarkTimePast
-	case c.live && (written > received+skew || written < received-skew):
-		return MarkClockSkew, ""
-	default:
+		return MarkTimeFuture, c.admit(c.future, dayOf(at), received)
+	case at < firstHAProxy, c.live && at < received-plausible:
+		return MarkTimePast, c.admit(c.past, dayOf(at), received)
+	case !c.live:
 		return 0, ""
+	case written < received-day:
+		return MarkTimePast, ""
+	case written > received+skew || written < received-skew:
+		return MarkClockSkew, ""
 	}
-	today := at / day
-	if _, known := c.strange[today]; !known && (c.live || marks == MarkTimeFuture) {
-		if len(c.strange) >= c.limit {
-			return 0, ReasonStrangeDay
-		}
-		c.strange[today] = struct{}{}
+	return 0, ""
+}
+
+// dayOf is the number of a time's day, also before 1970.
+func dayOf(at int64) int64 {
+	if at < 0 {
+		at -= day - 1
 	}
-	return marks, ""
+	return at / day
+}
+
+// admit lets a day through that is known, or for which there is room. A day
+// makes room for another a day after it was let through.
+func (c *clock) admit(days map[int64]int64, today, received int64) (reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := days[today]; known {
+		return ""
+	}
+	if len(days) >= c.limit {
+		maps.DeleteFunc(days, func(_, since int64) bool { return since < received-day })
+	}
+	if len(days) >= c.limit {
+		return ReasonStrangeDay
+	}
+	days[today] = received
+	return ""
 }

@@ -53,11 +53,16 @@ func TestClockBoundsStrangeDays(t *testing.T) {
 		{"future, live", true, at("2100-01-01 00:00:00"), 8},
 		{"future, file", false, at("2100-01-01 00:00:00"), 8},
 		{"past, live", true, at("1999-01-01 00:00:00"), 8},
+		{"far past, file", false, at("1951-01-01 00:00:00"), 8},
 		{"past, file: an archive has many days", false, at("2015-01-01 00:00:00"), 1000},
+		{"last year, live: a relay's disk", true, at("2025-10-25 00:00:00"), 395},
 	} {
 		clock := newClock(c.live, 8)
 		stored := 0
 		for n := range int64(1000) {
+			if c.from+n*day > now && c.from < now {
+				break
+			}
 			_, first := clock.judge(c.from+n*day, c.from+n*day, now)
 			_, again := clock.judge(c.from+n*day+1, c.from+n*day+1, now)
 			if first != again {
@@ -72,6 +77,23 @@ func TestClockBoundsStrangeDays(t *testing.T) {
 		if stored != c.want {
 			t.Errorf("%s: %d days stored, want %d", c.name, stored, c.want)
 		}
+	}
+}
+
+func TestStrangeDaysMakeRoomAfterADay(t *testing.T) {
+	now := at("2026-11-23 10:00:00")
+	c := newClock(true, 2)
+	far := at("2100-01-01 00:00:00")
+	for n, want := range []string{"", "", ReasonStrangeDay, ReasonStrangeDay} {
+		if _, reason := c.judge(far+int64(n)*day, far, now); reason != want {
+			t.Errorf("day %d: %q, want %q", n, reason, want)
+		}
+	}
+	if _, reason := c.judge(at("1990-01-01 00:00:00"), far, now); reason != "" {
+		t.Errorf("the past pays for the future: %q", reason)
+	}
+	if _, reason := c.judge(far+9*day, far, now+day+1); reason != "" {
+		t.Errorf("a day later: %q", reason)
 	}
 }
 

@@ -1,11 +1,13 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"math"
+	"hash"
 	"sync"
 	"time"
 
@@ -25,12 +27,10 @@ type ImportSink interface {
 // and of a file that has grown only the new lines are stored.
 type Import struct {
 	Formats Formats
-	// FormatID tells one way of reading from another, such as the formats'
-	// texts and the zone: a file read differently is another import.
-	FormatID string
-	Keep     Keep
-	Sink     ImportSink // nil for a dry run
-	Workers  int        // chunks parsed side by side
+	Keep    Keep
+	Sink    ImportSink // nil for a dry run
+	Again   bool       // store also what was imported before
+	Workers int        // chunks parsed side by side
 	// Progress, if set, is told of each chunk that is done: lines and bytes of
 	// text since the last call. It is called from one goroutine at a time.
 	Progress func(lines, bytes int)
@@ -75,27 +75,46 @@ func (im *Import) Run(ctx context.Context, files []*LogFile) (Summary, error) {
 	for range cap(buffer) {
 		buffer <- nil
 	}
+	work := func(w *worker, c chunk) {
+		part, err := w.take(ctx, c)
+		if err != nil {
+			cancel(fmt.Errorf("%s: %w", c.file, err))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		total.add(part)
+		if im.Progress != nil {
+			im.Progress(part.Lines, part.Bytes)
+		}
+		buffer <- c.text
+	}
 	for range im.Workers {
 		wg.Go(func() {
 			w := im.newWorker(known)
-			for c := range chunks {
-				part, err := w.take(ctx, c)
-				if err != nil {
-					cancel(fmt.Errorf("%s: %w", c.file, err))
+			for {
+				select {
+				case c, more := <-chunks:
+					if !more {
+						return
+					}
+					work(w, c)
+				case <-ctx.Done():
+					return
 				}
-				mu.Lock()
-				total.add(part)
-				if im.Progress != nil {
-					im.Progress(part.Lines, part.Bytes)
-				}
-				mu.Unlock()
-				buffer <- c.text
 			}
 		})
 	}
-	err = split(ctx, files, chunks, buffer)
-	close(chunks)
+	// A read that never returns must not hold up Ctrl-C.
+	read := make(chan error, 1)
+	go func() {
+		read <- split(ctx, files, chunks, buffer)
+		close(chunks)
+	}()
 	wg.Wait()
+	select {
+	case err = <-read:
+	case <-ctx.Done():
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -117,16 +136,33 @@ func (s *Summary) add(part Summary) {
 	}
 }
 
-// known is what earlier imports stored: whole chunks by hash, and the lengths
-// at which a chunk may begin with an earlier file's last one.
+// known is what earlier imports stored, and this one so far: chunks by hash,
+// and the lengths at which a chunk may begin with a file's earlier end.
 type known struct {
+	mu      sync.Mutex // guards chunks
 	chunks  map[string]bool
 	lengths map[int]bool
 }
 
-func (im *Import) known(ctx context.Context) (known, error) {
-	k := known{chunks: map[string]bool{}, lengths: map[int]bool{}}
-	if im.Sink == nil {
+// has tells whether a chunk is stored.
+func (k *known) has(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.chunks[id]
+}
+
+// claim tells whether a chunk is stored, and takes it as stored from now on.
+func (k *known) claim(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	was := k.chunks[id]
+	k.chunks[id] = true
+	return was
+}
+
+func (im *Import) known(ctx context.Context) (*known, error) {
+	k := &known{chunks: map[string]bool{}, lengths: map[int]bool{}}
+	if im.Sink == nil || im.Again {
 		return k, nil
 	}
 	rows, err := im.Sink.Imported(ctx)
@@ -142,14 +178,14 @@ func (im *Import) known(ctx context.Context) (known, error) {
 // worker parses one chunk after another.
 type worker struct {
 	im     *Import
-	known  known
+	known  *known
 	lane   *lane
 	block  *schema.RequestBlock
 	header syslog.Message
 	part   int // of the chunk: a chunk with many days makes several blocks
 }
 
-func (im *Import) newWorker(k known) *worker {
+func (im *Import) newWorker(k *known) *worker {
 	w := &worker{im: im, known: k, block: schema.NewRequestBlock()}
 	w.lane = newLane(im.Formats, im.Keep, newClock(false, DefaultStrangeDays))
 	return w
@@ -157,7 +193,7 @@ func (im *Import) newWorker(k known) *worker {
 
 // take stores one chunk, or what of it is new.
 func (w *worker) take(ctx context.Context, c chunk) (Summary, error) {
-	id, skip := w.identify(c)
+	id := w.identify(c)
 	s := Summary{Rejected: map[string]int{}, Marked: map[string]int{}, Bytes: len(c.text)}
 	now := time.Now()
 	w.part = 0
@@ -167,27 +203,26 @@ func (w *worker) take(ctx context.Context, c chunk) (Summary, error) {
 			continue
 		}
 		s.Lines++
-		if s.Lines <= skip {
+		if s.Lines <= id.skip {
 			s.AlreadyImported++
 			continue
 		}
 		if w.lane.full(chunkLines+1, 2*chunkBytes) {
-			if err := w.store(ctx, id); err != nil {
-				return s, err
+			if err := w.store(ctx, id.whole); err != nil {
+				return Summary{}, err // what was stored of it is recognised by its id
 			}
 		}
 		w.add(line, now)
 	}
-	if err := w.store(ctx, id); err != nil {
-		return s, err
+	if err := w.store(ctx, id.whole); err != nil {
+		return Summary{}, err
 	}
 	w.summarise(&s)
-	if w.im.Sink == nil || s.AlreadyImported == s.Lines {
+	if w.im.Sink == nil || s.Parsed == 0 {
+		// Not one line was understood: another format may do better.
 		return s, nil
 	}
-	return s, w.im.Sink.InsertImports(ctx, []schema.Import{{
-		Chunk: hex.EncodeToString(id[:]), Lines: uint32(s.Lines), Partial: uint8(btoi(c.last)), File: c.file, Imported: now.UTC(),
-	}})
+	return s, w.im.Sink.InsertImports(ctx, id.records(c, now))
 }
 
 var sourceFile = []byte("file")
@@ -203,33 +238,64 @@ func (w *worker) add(line []byte, now time.Time) {
 	w.lane.add(&a, &w.header)
 }
 
-// identify hashes a chunk, and says how many of its first lines are stored.
-func (w *worker) identify(c chunk) (id [sha256.Size]byte, skip int) {
+// identity is what a chunk is recognised by.
+type identity struct {
+	whole [sha256.Size]byte // hash of all its lines
+	lines int               // that are not blank
+	// cut is the hash without the last line, for a file that ends without a line
+	// feed: the line may be in the middle of being written.
+	cut     [sha256.Size]byte
+	unended bool
+	skip    int // how many of its first lines are stored
+}
+
+// identify hashes a chunk's lines, whatever ends them.
+func (w *worker) identify(c chunk) identity {
+	var id identity
+	ended := len(c.text)
+	if c.last {
+		ended = bytes.LastIndexByte(c.text, '\n') + 1
+		id.unended = ended < len(c.text)
+	}
 	h := sha256.New()
-	h.Write([]byte(w.im.FormatID))
-	if len(w.known.lengths) > 0 {
-		n := 0
-		for line := range lines(c.text) {
-			h.Write(line)
-			h.Write([]byte{'\n'})
-			if len(line) > 0 {
-				n++
-			}
-			if w.known.lengths[n] && w.known.chunks[hex.EncodeToString(h.Sum(nil))] {
-				skip = n
-			}
+	w.hashLines(h, c.text[:ended], &id)
+	h.Sum(id.cut[:0])
+	w.hashLines(h, c.text[ended:], &id)
+	h.Sum(id.whole[:0])
+	if w.im.Sink != nil && w.known.claim(hex.EncodeToString(id.whole[:])) {
+		id.skip = id.lines
+	}
+	return id
+}
+
+func (w *worker) hashLines(h hash.Hash, text []byte, id *identity) {
+	for line := range lines(text) {
+		h.Write(line)
+		h.Write(lineFeed)
+		if len(line) > 0 {
+			id.lines++
 		}
-	} else {
-		h.Write(c.text)
-		if len(c.text) > 0 && c.text[len(c.text)-1] != '\n' {
-			h.Write([]byte{'\n'})
+		if w.known.lengths[id.lines] && w.known.has(hex.EncodeToString(h.Sum(nil))) {
+			id.skip = id.lines
 		}
 	}
-	h.Sum(id[:0])
-	if w.known.chunks[hex.EncodeToString(id[:])] {
-		skip = math.MaxInt
+}
+
+var lineFeed = []byte{'\n'}
+
+// records are what is remembered of a chunk.
+func (id *identity) records(c chunk, now time.Time) []schema.Import {
+	record := schema.Import{Chunk: hex.EncodeToString(id.whole[:]), Lines: uint32(id.lines), File: c.file, Imported: now.UTC()}
+	if !c.last {
+		return []schema.Import{record}
 	}
-	return id, skip
+	record.Partial = 1
+	if !id.unended {
+		return []schema.Import{record}
+	}
+	ended := record
+	ended.Chunk, ended.Lines = hex.EncodeToString(id.cut[:]), record.Lines-1
+	return []schema.Import{record, ended}
 }
 
 func (w *worker) begin() {
@@ -242,6 +308,9 @@ func (w *worker) store(ctx context.Context, chunkID [sha256.Size]byte) error {
 	defer w.begin()
 	if w.lane.empty() || w.im.Sink == nil {
 		return ctx.Err()
+	}
+	if w.im.Again {
+		binary.LittleEndian.PutUint64(chunkID[:], uint64(time.Now().UnixNano()))
 	}
 	w.lane.id = schema.BlockID(chunkID[:])
 	w.lane.id[15] += byte(w.part)
@@ -263,11 +332,4 @@ func (w *worker) summarise(s *Summary) {
 	}
 	clear(c.rejected)
 	*c = counts{rejected: c.rejected}
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

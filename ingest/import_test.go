@@ -48,7 +48,7 @@ func importFile(t *testing.T, sink ingest.ImportSink, path string) (ingest.Summa
 		t.Fatal(err)
 	}
 	defer f.Close()
-	im := ingest.Import{Formats: formats(t, "httplog"+identified), FormatID: "test", Sink: sink, Workers: 2}
+	im := ingest.Import{Formats: formats(t, "httplog"+identified), Sink: sink, Workers: 2}
 	return im.Run(t.Context(), []*ingest.LogFile{f})
 }
 
@@ -66,8 +66,8 @@ func TestImportTwiceAddsNothing(t *testing.T) {
 	text := logText(n) + "not a log line\n\n"
 	path := write(t, "a.log", text)
 	for round := range 3 {
-		if round == 2 {
-			path = write(t, "renamed.log", text)
+		if round == 2 { // another name, other line ends
+			path = write(t, "renamed.log", strings.ReplaceAll(text, "\n", "\r\n"))
 		}
 		s, err := importFile(t, store, path)
 		if err != nil {
@@ -114,6 +114,85 @@ func TestImportOfAGrowingFileAddsWhatIsNew(t *testing.T) {
 	}
 }
 
+// A file that is being written ends in the middle of a line.
+func TestImportOfAHalfWrittenLine(t *testing.T) {
+	store := schematest.Open(t)
+	path := filepath.Join(t.TempDir(), "live.log")
+	text := logText(1500)
+	for _, end := range []int{len(logText(999)) + 60, len(text), len(text)} {
+		if err := os.WriteFile(path, []byte(text[:end]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := importFile(t, store, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if whole := count(t, store, "SELECT count() FROM requests WHERE marks = ''"); whole != 1500 {
+		t.Errorf("%d whole rows, want 1500", whole)
+	}
+	if rows := count(t, store, "SELECT count() FROM requests"); rows > 1501 {
+		t.Errorf("%d rows, want 1500 and perhaps the half one", rows)
+	}
+}
+
+func TestImportOfOneFileTwiceAtOnce(t *testing.T) {
+	store := schematest.Open(t)
+	path := write(t, "a.log", logText(1000))
+	var files []*ingest.LogFile
+	for range 2 {
+		f, err := ingest.OpenLogFile(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	im := ingest.Import{Formats: formats(t, "httplog"+identified), Sink: store, Workers: 2}
+	s, err := im.Run(t.Context(), files)
+	if err != nil || s.Requests != 1000 || s.AlreadyImported != 1000 {
+		t.Errorf("%+v, error %v", s, err)
+	}
+}
+
+func TestImportAgainStoresAgain(t *testing.T) {
+	store := schematest.Open(t)
+	path := write(t, "a.log", logText(10))
+	for _, again := range []bool{false, true} {
+		f, err := ingest.OpenLogFile(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		im := ingest.Import{Formats: formats(t, "httplog"+identified), Sink: store, Workers: 1, Again: again}
+		if _, err := im.Run(t.Context(), []*ingest.LogFile{f}); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	if rows := count(t, store, "SELECT count() FROM requests"); rows != 20 {
+		t.Errorf("%d rows, want 20", rows)
+	}
+}
+
+// Read with a format that fits not one line, a file is not taken as imported.
+func TestImportWithTheWrongFormatCanBeMended(t *testing.T) {
+	store := schematest.Open(t)
+	path := write(t, "a.log", logText(10))
+	for _, format := range []string{"tcplog", "httplog" + identified} {
+		f, err := ingest.OpenLogFile(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		im := ingest.Import{Formats: formats(t, format), Sink: store, Workers: 1}
+		if _, err := im.Run(t.Context(), []*ingest.LogFile{f}); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	if rows := count(t, store, "SELECT count() FROM requests"); rows != 10 {
+		t.Errorf("%d rows, want 10", rows)
+	}
+}
+
 // dyingSink dies after some inserts, stored or not.
 type dyingSink struct {
 	ingest.ImportSink
@@ -141,7 +220,7 @@ func TestImportGoesOnAfterAFault(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			im := ingest.Import{Formats: formats(t, "httplog"+identified), FormatID: "test", Sink: &dyingSink{store, 2, stored}, Workers: 1}
+			im := ingest.Import{Formats: formats(t, "httplog"+identified), Sink: &dyingSink{store, 2, stored}, Workers: 1}
 			if _, err := im.Run(t.Context(), []*ingest.LogFile{f}); !errors.Is(err, errFault) {
 				t.Fatalf("got %v, want the injected fault", err)
 			}
@@ -195,8 +274,12 @@ func TestImportReadsCompressedFiles(t *testing.T) {
 		}
 	}
 	for name, content := range map[string][]byte{"cut.gz": gz.Bytes()[:gz.Len()/2], "cut.zst": zs.Bytes()[:zs.Len()/2]} {
-		if _, err := importFile(t, nil, write(t, name, string(content))); err == nil || !strings.Contains(err.Error(), name) {
+		s, err := importFile(t, nil, write(t, name, string(content)))
+		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got error %v, want one that names the file", name, err)
+		}
+		if name == "cut.gz" && s.Requests < 1000 {
+			t.Errorf("%s: only %d of the lines before the cut were read", name, s.Requests)
 		}
 	}
 }

@@ -93,12 +93,15 @@ func (l *lane) read(formats Formats, keep Keep) {
 	l.row.keep = keep
 	l.row.requestSecrets = secretSlots(formats.RequestHeaders)
 	l.row.responseSecrets = secretSlots(formats.ResponseHeaders)
+	l.row.extras = extraSensitivity(formats)
+	l.row.seen = memory{generation: l.row.seen.generation + 1}
 }
 
 // begin gives the lane an empty block to fill.
 func (l *lane) begin(b *schema.RequestBlock) {
 	l.sealed = sealed{block: b}
 	l.bytes, l.lastDay = 0, 0
+	l.row.seen.nextBlock()
 	clear(l.days)
 }
 
@@ -139,7 +142,7 @@ func (l *lane) take(a *arrival, m *syslog.Message) Outcome {
 	if marks |= more; l.record.Truncated {
 		marks |= MarkTruncated
 	}
-	if today := at / day; today != l.lastDay {
+	if today := dayOf(at); today != l.lastDay {
 		l.days[today] = struct{}{}
 		l.lastDay = today
 	}
@@ -196,7 +199,7 @@ func (l *lane) event(a *arrival, e *lf.Event) {
 		Time: at.UTC(), Received: time.UnixMicro(a.received).UTC(),
 		Source: string(a.source), Proxy: string(a.proxy), PID: a.pid,
 		Kind: e.Kind, ClientIP: addressOf(e.Client), Frontend: e.Frontend, Count: uint64(max(e.Count, 0)),
-		Text: validText(redactRaw([]byte(e.Text))),
+		Text: validText(l.redact([]byte(e.Text))),
 	})
 }
 
@@ -214,6 +217,10 @@ func addressOf(hostPort string) netip.Addr {
 // validText is a text that every client can read.
 func validText(v []byte) string { return string(bytes.ToValidUTF8(v, []byte("\uFFFD"))) }
 
+func (l *lane) redact(raw []byte) []byte {
+	return redactRaw(raw, either(l.row.requestSecrets, l.row.responseSecrets))
+}
+
 func (l *lane) reject(a *arrival, reason string, position int, raw []byte) Outcome {
 	l.counts.rejected[reason]++
 	if len(l.rejects) >= maxRejects {
@@ -222,7 +229,7 @@ func (l *lane) reject(a *arrival, reason string, position int, raw []byte) Outco
 	}
 	l.rejects = append(l.rejects, schema.Reject{
 		Received: time.UnixMicro(a.received).UTC(), Source: string(a.source), Proxy: string(a.proxy),
-		Reason: reason, Position: uint32(position), Length: uint32(len(raw)), Raw: validText(redactRaw(raw[:min(len(raw), maxRaw)])),
+		Reason: reason, Position: uint32(position), Length: uint32(len(raw)), Raw: validText(l.redact(raw[:min(len(raw), maxRaw)])),
 	})
 	return Rejected
 }

@@ -176,15 +176,15 @@ func splitFile(ctx context.Context, f *LogFile, chunks chan<- chunk, buffers <-c
 			return nil
 		}
 		buf, cut, err := fill(f, append(buf[:0], carry...))
-		if err != nil && err != io.EOF {
-			return err
-		}
 		carry = append(carry[:0], buf[cut:]...)
 		more = err == nil || len(carry) > 0
 		select {
 		case chunks <- chunk{file: f.Name, text: buf[:cut], last: !more}:
 		case <-ctx.Done():
 			return nil
+		}
+		if !more && err != io.EOF {
+			return err // what could be read is on its way
 		}
 	}
 	return nil

@@ -47,7 +47,8 @@ type Config struct {
 	FlushAge time.Duration
 	// Lanes is how many blocks fill side by side. Default one a core.
 	Lanes int
-	// StrangeDays is how many days with implausible times are stored. Default 8.
+	// StrangeDays is how many days in the future, and in the far past, are
+	// stored within a day. Default 8.
 	StrangeDays int
 }
 
@@ -81,11 +82,10 @@ type Pipeline struct {
 	queue chan sealed               // what waits for its insert
 	done  chan struct{}             // closed when the queue's reader has ended
 
-	failing  atomic.Bool  // the last insert failed: for readiness
-	held     atomic.Int64 // rows in memory: taken and not yet stored
-	started  uint64       // with sequence, tells this process's blocks from all others
-	sequence atomic.Uint64
-	sources  sources
+	clock   *clock
+	failing atomic.Bool  // the last insert failed: for readiness
+	held    atomic.Int64 // rows in memory: taken and not yet stored
+	sources sources
 }
 
 // lockedLane is a lane that several sources share.
@@ -102,10 +102,10 @@ func New(cfg Config, sink Sink, metrics *Metrics, log *slog.Logger) *Pipeline {
 	cfg.setDefaults()
 	p := &Pipeline{
 		cfg: cfg, sink: sink, metrics: metrics, log: log,
-		free:    make(chan *schema.RequestBlock, cfg.Lanes+1+spareBlocks),
-		queue:   make(chan sealed, spareBlocks),
-		done:    make(chan struct{}),
-		started: uint64(time.Now().UnixNano()),
+		free:  make(chan *schema.RequestBlock, cfg.Lanes+1+spareBlocks),
+		queue: make(chan sealed, spareBlocks),
+		done:  make(chan struct{}),
+		clock: newClock(true, cfg.StrangeDays),
 	}
 	for range cap(p.free) {
 		p.free <- schema.NewRequestBlock()
@@ -118,7 +118,7 @@ func New(cfg Config, sink Sink, metrics *Metrics, log *slog.Logger) *Pipeline {
 }
 
 func (p *Pipeline) newLane() *lockedLane {
-	l := &lockedLane{lane: *newLane(p.cfg.Formats, p.cfg.Keep, newClock(true, p.cfg.StrangeDays))}
+	l := &lockedLane{lane: *newLane(p.cfg.Formats, p.cfg.Keep, p.clock)}
 	l.begin(<-p.free)
 	return l
 }
@@ -203,7 +203,7 @@ func (p *Pipeline) seal(l *lockedLane, wait bool) bool {
 		}
 		next = <-p.free
 	}
-	l.id = l.block.ContentID(uint64(l.first.UnixNano()), p.sequence.Add(1), p.started)
+	l.id = schema.NewBlockID()
 	if wait {
 		p.queue <- l.sealed
 	} else {

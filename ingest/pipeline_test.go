@@ -343,6 +343,21 @@ func TestNastyLines(t *testing.T) {
 	}
 }
 
+// Whatever a format calls it, a credential is not stored.
+func TestCredentialsInItemsWithoutColumn(t *testing.T) {
+	const format = `%ci:%cp [%tr] %{+Q,+E}[req.hdr(authorization)] %{+Q,+E}[http_auth_bearer] %{+Q,+E}[req.cook(session)] %{+Q,+E}[req.hdr(x-team)] %{+Q,+E}[req.hdr(user-agent)] %ID`
+	r := newRig(t, ingest.Config{}, format)
+	r.send(`10.0.0.1:1 [` + time.Now().UTC().Format("02/Jan/2006:15:04:05.000") + `] "Custom opaque" "opaque" "opaque" "red" "x Bearer opaque" ` + "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.e30.c2ln")
+	if err := r.drain(); err != nil {
+		t.Fatal(err)
+	}
+	var row string
+	r.scan("SELECT toString(tuple(*)) FROM requests", &row)
+	if strings.Contains(row, "opaque") || strings.Contains(row, "eyJ") || !strings.Contains(row, "red") {
+		t.Errorf("stored: %s", row)
+	}
+}
+
 func TestFloodOfFutureDaysIsBounded(t *testing.T) {
 	r := newRig(t, ingest.Config{Lanes: 1})
 	for i := range 300 {

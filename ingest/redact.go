@@ -16,14 +16,29 @@ var (
 	// base64url of `{"`, which begins "eyJ"). The second and third part may be
 	// missing, since lines are cut.
 	jsonWebToken = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{12,}(?:\.[A-Za-z0-9_-]*){0,4}`)
-	// The value of an authorization header, by its scheme (RFC 9110, section 11.4).
-	headerScheme = regexp.MustCompile(`(?i:(^|[|{])(bearer|basic|negotiate|ntlm|digest|token|apikey|dpop) +)[^|}]+`)
-	anyScheme    = regexp.MustCompile(`(?i:\b(bearer|basic|negotiate|ntlm|digest|dpop)(?: |%20|\+|#20)+)[A-Za-z0-9._~+/=-]+`)
-	// A parameter of a query string or form.
-	parameter = regexp.MustCompile(`(?i:\b(access_token|id_token|refresh_token|client_secret|client_assertion|private_token|job_token|password|passwd|secret|api_key|apikey|signature|x-amz-signature|x-amz-security-token)=)[^&\s"|}]+`)
+	// What follows the name of an authorization scheme (RFC 9110, section 11.4):
+	// in a captured header up to the slot's end, elsewhere up to the word's.
+	headerScheme = regexp.MustCompile(`(?i:(^|[^A-Za-z0-9_-])(` + schemeNames + `)(?:[ \t+:]|%20|%09|#20|#09|\\u0020)+)[^|}]+`)
+	wordScheme   = regexp.MustCompile(`(?i:(^|[^A-Za-z0-9_-])(` + schemeNames + `)(?:[ \t+:]|%20|%09|#20|#09|\\u0020)+)[^\s|{}"/]+`)
+	// A parameter of a query string, form or path.
+	parameter = regexp.MustCompile(`(?i:\b(access_token|id_token|refresh_token|client_secret|client_assertion|private_token|job_token|token|password|passwd|secret|api_key|apikey|signature|x-amz-signature|x-amz-security-token)=)[^&;/\s"|}]+`)
+	// The value behind the name of a header that holds a credential.
+	namedHeader = regexp.MustCompile(`(?i:\b(` + strings.Join(secretHeaders, "|") + `)("?\s*[:=]\s*"?))[^"|}\s][^"|}]*`)
+	// User and password in a URL.
+	userinfo = regexp.MustCompile(`(://)[^/@\s"|}]+@`)
+	// A group of captured headers.
+	captured = regexp.MustCompile(`\{[^{}]*\}`)
 )
 
-var equals = []byte("=")
+const schemeNames = `bearer|basic|negotiate|ntlm|digest|dpop|jwt|token|apikey|aws4-hmac-sha256`
+
+var schemes = strings.Split(schemeNames, "|")
+
+// secretHeaders are headers whose whole value is a credential.
+var secretHeaders = []string{
+	"proxy-authorization", "authorization", "set-cookie", "cookie", "x-api-key", "private-token", "job-token",
+	"x-vault-token", "x-gitlab-token", "x-amz-security-token", "x-auth-token", "x-access-token", "dpop",
+}
 
 // mayHoldToken tells whether "eyJ" is in v. It looks for the J first, which is
 // rare in log lines.
@@ -40,72 +55,34 @@ func mayHoldToken(v []byte) bool {
 	}
 }
 
-// redactToken removes tokens from a value that holds none as a rule.
-func redactToken(dst *[]byte, v []byte) []byte {
-	if !mayHoldToken(v) {
-		return v
+// hasScheme tells whether the name of an authorization scheme is in v, with a
+// blank, a colon or an encoded blank behind it.
+func hasScheme(v []byte) bool {
+	for i, b := range v {
+		if !endsScheme[b] || i < 3 {
+			continue
+		}
+		begin := i
+		for begin > 0 && wordByte[v[begin-1]] {
+			begin--
+		}
+		if isScheme(v[begin:i]) {
+			return true
+		}
 	}
-	*dst = append((*dst)[:0], jsonWebToken.ReplaceAll(v, []byte(Redacted))...)
-	return *dst
+	return false
 }
 
-// redactQuery removes tokens and the values of telling parameters.
-func redactQuery(dst *[]byte, v []byte) []byte {
-	if !bytes.Contains(v, equals) {
-		return redactToken(dst, v)
+// endsScheme are the bytes that can follow a scheme, wordByte those of its name.
+var endsScheme, wordByte = func() (ends, word [256]bool) {
+	for _, b := range " \t+:%#\\" {
+		ends[b] = true
 	}
-	clean := parameter.ReplaceAll(v, []byte("${1}="+Redacted))
-	*dst = append((*dst)[:0], jsonWebToken.ReplaceAll(clean, []byte(Redacted))...)
-	return *dst
-}
-
-// redactHeaders removes credentials from captured headers "a|b|c": the slots
-// that hold a secret by the header's name, and what looks like one in any slot.
-func redactHeaders(dst *[]byte, v []byte, secrets []bool) []byte {
-	clean := (*dst)[:0]
-	for slot := 0; ; slot++ {
-		value, rest, more := bytes.Cut(v, []byte{'|'})
-		if slot < len(secrets) && secrets[slot] && len(value) > 0 {
-			value = []byte(Redacted)
-		}
-		clean = append(clean, value...)
-		if !more {
-			break
-		}
-		clean = append(clean, '|')
-		v = rest
+	for b := range 256 {
+		c := byte(b) | 0x20
+		word[b] = c >= 'a' && c <= 'z' || b >= '0' && b <= '9' || b == '-' || b == '_'
 	}
-	clean = headerScheme.ReplaceAll(clean, []byte("${1}${2} "+Redacted))
-	*dst = jsonWebToken.ReplaceAll(clean, []byte(Redacted))
-	return *dst
-}
-
-// beginsScheme tells whether a slot begins with a scheme's name and a blank.
-func beginsScheme(v []byte) bool {
-	for {
-		if len(v) > 0 && isSchemeLetter[v[0]] {
-			if blank := bytes.IndexByte(v[:min(len(v), longestScheme+1)], ' '); blank > 0 && isScheme(v[:blank]) {
-				return true
-			}
-		}
-		next := bytes.IndexByte(v, '|')
-		if next < 0 {
-			return false
-		}
-		v = v[next+1:]
-	}
-}
-
-// schemes are the names in headerScheme.
-var schemes = [...]string{"bearer", "basic", "negotiate", "ntlm", "digest", "token", "apikey", "dpop"}
-
-const longestScheme = len("negotiate")
-
-var isSchemeLetter = func() (set [256]bool) {
-	for _, name := range schemes {
-		set[name[0]], set[name[0]-'a'+'A'] = true, true
-	}
-	return set
+	return ends, word
 }()
 
 func isScheme(word []byte) bool {
@@ -117,19 +94,64 @@ func isScheme(word []byte) bool {
 	return false
 }
 
-// redactRaw removes everything that may be a credential from a line that could
-// not be understood.
-func redactRaw(v []byte) []byte {
-	v = anyScheme.ReplaceAll(v, []byte("${1} "+Redacted))
-	v = parameter.ReplaceAll(v, []byte("${1}="+Redacted))
-	return jsonWebToken.ReplaceAll(v, []byte(Redacted))
+// redactToken removes tokens from a value that holds none as a rule.
+func redactToken(dst *[]byte, v []byte) []byte {
+	if !mayHoldToken(v) {
+		return v
+	}
+	*dst = append((*dst)[:0], jsonWebToken.ReplaceAll(v, []byte(Redacted))...)
+	return *dst
 }
 
-// secretHeaders are headers whose whole value is a credential.
-var secretHeaders = map[string]bool{
-	"authorization": true, "proxy-authorization": true, "cookie": true, "set-cookie": true,
-	"x-api-key": true, "private-token": true, "job-token": true, "x-vault-token": true,
-	"x-gitlab-token": true, "x-amz-security-token": true, "dpop": true,
+// redactWord removes tokens, what follows a scheme, and the values of telling
+// parameters: for paths, query strings and other text that a client writes.
+func redactWord(dst *[]byte, v []byte) []byte {
+	if !mayHoldToken(v) && bytes.IndexByte(v, '=') < 0 && !hasScheme(v) {
+		return v
+	}
+	clean := wordScheme.ReplaceAll(v, []byte("${1}${2} "+Redacted))
+	clean = parameter.ReplaceAll(clean, []byte("${1}="+Redacted))
+	*dst = append((*dst)[:0], jsonWebToken.ReplaceAll(clean, []byte(Redacted))...)
+	return *dst
+}
+
+// redactHeaders removes credentials from captured headers "a|b|c": the slots
+// that hold a secret by the header's name, and what looks like one in any slot.
+func redactHeaders(dst *[]byte, v []byte, secrets []bool) []byte {
+	clean := redactSlots((*dst)[:0], v, secrets)
+	clean = headerScheme.ReplaceAll(clean, []byte("${1}${2} "+Redacted))
+	*dst = jsonWebToken.ReplaceAll(clean, []byte(Redacted))
+	return *dst
+}
+
+func redactSlots(dst, v []byte, secrets []bool) []byte {
+	for slot := 0; ; slot++ {
+		value, rest, more := bytes.Cut(v, []byte{'|'})
+		if slot < len(secrets) && secrets[slot] && len(value) > 0 {
+			value = []byte(Redacted)
+		}
+		dst = append(dst, value...)
+		if !more {
+			return dst
+		}
+		dst = append(dst, '|')
+		v = rest
+	}
+}
+
+// redactRaw removes everything that may be a credential from a line that could
+// not be understood; secrets are the slots of captured headers that hold one.
+func redactRaw(v []byte, secrets []bool) []byte {
+	if len(secrets) > 0 {
+		v = captured.ReplaceAllFunc(v, func(group []byte) []byte {
+			return append(redactSlots([]byte{'{'}, group[1:len(group)-1], secrets), '}')
+		})
+	}
+	v = namedHeader.ReplaceAll(v, []byte("${1}${2}"+Redacted))
+	v = wordScheme.ReplaceAll(v, []byte("${1}${2} "+Redacted))
+	v = parameter.ReplaceAll(v, []byte("${1}="+Redacted))
+	v = userinfo.ReplaceAll(v, []byte("${1}"+Redacted+"@"))
+	return jsonWebToken.ReplaceAll(v, []byte(Redacted))
 }
 
 // secretSlots says which of the captured headers hold a credential; nil: none.
@@ -138,11 +160,25 @@ func secretSlots(names []string) []bool {
 	slots := make([]bool, len(names))
 	for i, name := range names {
 		for one := range strings.SplitSeq(name, ",") {
-			slots[i] = slots[i] || secretHeaders[strings.ToLower(one)]
+			slots[i] = slots[i] || slices.Contains(secretHeaders, strings.ToLower(one))
 		}
 	}
 	if !slices.Contains(slots, true) {
 		return nil
 	}
 	return slots
+}
+
+// either joins the slots of requests and responses, for a group of which one
+// does not know what it is.
+func either(a, b []bool) []bool {
+	joined := slices.Clone(a)
+	for i, secret := range b {
+		if i < len(joined) {
+			joined[i] = joined[i] || secret
+		} else {
+			joined = append(joined, secret)
+		}
+	}
+	return joined
 }

@@ -3,6 +3,8 @@ package ingest
 import (
 	"strings"
 	"testing"
+
+	lf "github.com/haptrail/haptrail/ingest/logformat"
 )
 
 // A JSON Web Token as HAProxy would log one, whole and cut.
@@ -23,6 +25,13 @@ func TestRedactHeaders(t *testing.T) {
 		{in: "|" + token, want: "|[redacted]"},
 		{in: "terraform/1.9 (linux) token-service", want: "terraform/1.9 (linux) token-service"},
 		{in: "basically fine|x", want: "basically fine|x"},
+		{in: "Bearer%20abc|x", want: "Bearer [redacted]|x"},
+		{in: " Bearer abc", want: " Bearer [redacted]"},
+		{in: "x Bearer abc|y", want: "x Bearer [redacted]|y"},
+		{in: "Basic#20abc", want: "Basic [redacted]"},
+		{in: "Bearer\tabc", want: "Bearer [redacted]"},
+		{in: "JWT abc", want: "JWT [redacted]"},
+		{in: "AWS4-HMAC-SHA256 Credential=AKIA/x, Signature=00ff|z", want: "AWS4-HMAC-SHA256 [redacted]|z"},
 		{in: "h|opaque-secret|ua", want: "h|[redacted]|ua", secrets: []string{"host", "X-API-Key", "user-agent"}},
 		{in: "h||ua", want: "h||ua", secrets: []string{"host", "Authorization", "user-agent"}},
 		{in: "only", want: "[redacted]", secrets: []string{"x,Cookie"}},
@@ -36,17 +45,19 @@ func TestRedactHeaders(t *testing.T) {
 	}
 }
 
-func TestRedactQuery(t *testing.T) {
+func TestRedactWord(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"a=1&b=2", "a=1&b=2"},
 		{"access_token=abc.def&x=1", "access_token=[redacted]&x=1"},
 		{"x=1&Password=hunter2", "x=1&Password=[redacted]"},
 		{"t=" + token, "t=[redacted]"},
+		{"/b1/Bearer%20opaque/x", "/b1/Bearer [redacted]/x"},
+		{"/b4;token=tok/x", "/b4;token=[redacted]/x"},
 		{"X-Amz-Signature=0011&X-Amz-Date=2026", "X-Amz-Signature=[redacted]&X-Amz-Date=2026"},
 		{"plain", "plain"},
 	} {
 		var scratch []byte
-		if have := string(redactQuery(&scratch, []byte(c.in))); have != c.want {
+		if have := string(redactWord(&scratch, []byte(c.in))); have != c.want {
 			t.Errorf("%q\nhave %q\nwant %q", c.in, have, c.want)
 		}
 	}
@@ -59,8 +70,17 @@ func TestRedactRaw(t *testing.T) {
 		`cut ` + token[:30],
 		`url /x?private_token=glpat-123 end`,
 		`enc Bearer%20` + token,
+		`{h|glpat-123|z}`,
+		`authorization="glpat-123"`,
+		`Cookie: session=glpat-123`,
+		`X-Api-Key: glpat-123`,
+		`"authorization":"Token glpat-123"`,
+		`Bearer\u0020glpat-123`,
+		`Bearer: glpat-123`,
+		`https://user:glpat-123@host/x`,
+		`Apikey glpat-123`,
 	} {
-		have := string(redactRaw([]byte(in)))
+		have := string(redactRaw([]byte(in), []bool{false, true}))
 		for _, secret := range []string{"eyJ", "dXNlcjpwYXNz", "glpat-123"} {
 			if strings.Contains(have, secret) {
 				t.Errorf("%q leaves %q: %q", in, secret, have)
@@ -68,6 +88,21 @@ func TestRedactRaw(t *testing.T) {
 		}
 		if !strings.Contains(have, Redacted) {
 			t.Errorf("%q: nothing says that something was removed: %q", in, have)
+		}
+	}
+}
+
+func TestSensitivityOfExtras(t *testing.T) {
+	for expr, want := range map[string]sensitivity{
+		"req.hdr(authorization)": secret, "hdr(Authorization)": secret, "req.fhdr(X-Api-Key,1)": secret, "http_auth_bearer": secret,
+		"http_auth_bearer,lower": secret, "http_auth_pass": secret, "req.hdr(authorization),field(2,' ')": secret,
+		"capture.req.hdr(1)": secret, "capture.req.hdr(0)": harmless, "req.cook(session)": cookie, "cook(a)": cookie, "scook(b)": cookie,
+		"http_auth_bearer,jwt_payload_query('$.sub')": harmless, "req.hdr(authorization),sha2(256),hex": harmless,
+		"req.hdr(user-agent)": harmless, "ssl_fc_sni": harmless, "var(txn.x),json": harmless, "src,ipmask(24)": harmless,
+	} {
+		item := lf.Item{Source: "%{+Q}[" + expr + "]", Extra: "x"}
+		if have := sensitivityOf(item, Formats{RequestHeaders: []string{"host", "authorization"}}); have != want {
+			t.Errorf("%s: have %d, want %d", expr, have, want)
 		}
 	}
 }

@@ -29,9 +29,12 @@ type rowWriter struct {
 	keep            Keep
 	requestSecrets  []bool // which captured request headers hold a credential
 	responseSecrets []bool
+	extras          map[string]sensitivity // of items without a column, by name
 
 	suspect               bool   // the line holds what begins a token
 	path, endpoint, clean []byte // scratch
+
+	seen memory
 }
 
 // write appends one row of the line. at is the request's time in microseconds and marks
@@ -55,10 +58,23 @@ func (w *rowWriter) redact(v []byte) []byte {
 	return redactToken(&w.clean, v)
 }
 
+// text is a text field without tokens.
+func (w *rowWriter) text(r *lf.Record, f lf.Field) []byte { return w.redact(text(r, f)) }
+
 // headers removes credentials from captured headers.
 func (w *rowWriter) headers(v []byte, secrets []bool) []byte {
-	if len(v) == 0 || (len(secrets) == 0 && !w.suspect && !beginsScheme(v)) {
+	if len(v) == 0 {
 		return v
+	}
+	if len(secrets) == 0 {
+		hash := hashOf(v)
+		if w.seen.harmless(hash) {
+			return v
+		}
+		if !w.suspect && !hasScheme(v) {
+			w.seen.addHarmless(hash)
+			return v
+		}
 	}
 	return redactHeaders(&w.clean, v, secrets)
 }
@@ -90,19 +106,32 @@ func (w *rowWriter) origin(b *schema.RequestBlock, r *lf.Record, a *arrival, at 
 // target: what was asked for.
 func (w *rowWriter) target(b *schema.RequestBlock, r *lf.Record) {
 	path, query := pathAndQuery(r)
-	if w.suspect {
-		path = redactToken(&w.path, path)
-	}
-	w.endpoint = appendEndpoint(w.endpoint[:0], path)
+	w.place(b, path)
 	b.Method.Append(text(r, lf.Method))
-	b.Host.Append(text(r, lf.Host))
-	b.Path.Append(path)
-	b.Endpoint.Append(w.endpoint)
+	b.Host.Append(w.text(r, lf.Host))
 	b.HTTPVersion.Append(text(r, lf.HTTPVersion))
 	if w.keep.Query {
-		b.Query.Append(redactQuery(&w.clean, query))
+		b.Query.Append(redactWord(&w.clean, query))
 	} else {
 		b.Query.AppendEmpty()
+	}
+}
+
+// place: the path and its endpoint. A path that this block has seen needs no
+// second look.
+func (w *rowWriter) place(b *schema.RequestBlock, path []byte) {
+	hash := hashOf(path)
+	if key, ok := w.seen.endpoint(hash); ok {
+		b.Path.Append(path)
+		b.Endpoint.AppendKey(key)
+		return
+	}
+	clean := redactWord(&w.path, path)
+	w.endpoint = appendEndpoint(w.endpoint[:0], clean)
+	b.Path.Append(clean)
+	b.Endpoint.Append(w.endpoint)
+	if len(w.endpoint) > 0 && bytes.Equal(clean, path) {
+		w.seen.addEndpoint(hash, b.Endpoint.LastKey())
 	}
 }
 
@@ -127,48 +156,63 @@ func (w *rowWriter) outcome(b *schema.RequestBlock, r *lf.Record) {
 	b.BackendQueue.Append(uint32(number(r, lf.BackendQueue, 0, math.MaxUint32)))
 	b.RequestHeaders.Append(w.headers(text(r, lf.RequestHeaders), w.requestSecrets))
 	b.ResponseHeaders.Append(w.headers(text(r, lf.ResponseHeaders), w.responseSecrets))
-	b.UniqueID.Append(text(r, lf.UniqueID))
+	b.UniqueID.Append(w.text(r, lf.UniqueID))
 }
 
 // identity: who it was, as far as the gate verified it, and what it decided.
 func (w *rowWriter) identity(b *schema.RequestBlock, r *lf.Record) {
-	b.Provider.Append(text(r, lf.Provider))
-	b.Issuer.Append(text(r, lf.Issuer))
-	b.Subject.Append(w.redact(text(r, lf.Subject)))
-	b.TokenID.Append(w.redact(text(r, lf.TokenID)))
-	b.KeyID.Append(text(r, lf.KeyID))
-	b.Audience.Append(text(r, lf.Audience))
+	b.Provider.Append(w.text(r, lf.Provider))
+	b.Issuer.Append(w.text(r, lf.Issuer))
+	b.Subject.Append(w.text(r, lf.Subject))
+	b.TokenID.Append(w.text(r, lf.TokenID))
+	b.KeyID.Append(w.text(r, lf.KeyID))
+	b.Audience.Append(w.text(r, lf.Audience))
 	b.IssuedAt.Append(seconds(r, lf.IssuedAt))
 	b.ExpiresAt.Append(seconds(r, lf.ExpiresAt))
-	b.Tenant.Append(text(r, lf.Tenant))
-	b.Project.Append(text(r, lf.Project))
-	b.Job.Append(text(r, lf.Job))
-	b.Run.Append(text(r, lf.Run))
-	b.RunAttempt.Append(text(r, lf.RunAttempt))
-	b.Ref.Append(text(r, lf.Ref))
-	b.Commit.Append(text(r, lf.Commit))
-	b.Actor.Append(text(r, lf.Actor))
-	b.Runner.Append(text(r, lf.Runner))
-	b.Role.Append(text(r, lf.Role))
+	b.Tenant.Append(w.text(r, lf.Tenant))
+	b.Project.Append(w.text(r, lf.Project))
+	b.Job.Append(w.text(r, lf.Job))
+	b.Run.Append(w.text(r, lf.Run))
+	b.RunAttempt.Append(w.text(r, lf.RunAttempt))
+	b.Ref.Append(w.text(r, lf.Ref))
+	b.Commit.Append(w.text(r, lf.Commit))
+	b.Actor.Append(w.text(r, lf.Actor))
+	b.Runner.Append(w.text(r, lf.Runner))
+	b.Role.Append(w.text(r, lf.Role))
 	decision, reason := judge(r)
 	b.Decision.Append(decision)
-	b.Reason.Append(reason)
-	b.ClaimedRun.Append(w.redact(text(r, lf.ClaimedRun)))
+	b.Reason.Append(w.redact(reason))
+	b.ClaimedRun.Append(redactWord(&w.clean, text(r, lf.ClaimedRun)))
 }
 
 // rest: every item that has no column, by its own name.
 func (w *rowWriter) rest(b *schema.RequestBlock, r *lf.Record) {
 	for i := range r.Extra {
 		if e := &r.Extra[i]; len(e.Value) > 0 {
-			b.Extra.Put(e.Name, w.redact(e.Value))
+			w.extra(b, e)
 		}
 	}
 	for _, f := range extraFields {
 		if r.Has(f.field) && (!f.cookie || w.keep.Cookies) {
-			b.Extra.Put(f.name, w.redact(r.Text[f.field]))
+			b.Extra.Put(f.name, redactWord(&w.clean, r.Text[f.field]))
 		}
 	}
 	b.Extra.EndRow()
+}
+
+func (w *rowWriter) extra(b *schema.RequestBlock, e *lf.Extra) {
+	value := e.Value
+	switch w.extras[e.Name] {
+	case secret:
+		value = []byte(Redacted)
+	case cookie:
+		if !w.keep.Cookies {
+			return
+		}
+	default:
+		value = redactWord(&w.clean, value)
+	}
+	b.Extra.Put(e.Name, value)
 }
 
 // extraFields are fields of HAProxy's that have no column of their own.

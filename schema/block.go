@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"reflect"
@@ -133,9 +134,15 @@ func (b *RequestBlock) Reset() {
 	b.rows = 0
 }
 
-// BlockID names a block by its content; it is the deduplication token of its
-// insert and the value of the column block in each of its rows.
+// BlockID names a block; it is the deduplication token of its insert and the
+// value of the column block in each of its rows.
 type BlockID [16]byte
+
+// NewBlockID names a block that is held in memory until it is stored.
+func NewBlockID() (id BlockID) {
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+}
 
 // String is the id as ClickHouse prints a UUID whose bytes are the id's two
 // halves in little-endian order.

@@ -157,6 +157,12 @@ func (c *Dict) Append(v []byte) {
 	c.keys = append(c.keys, c.key(v))
 }
 
+// AppendKey adds one row with a value that this block has seen before.
+func (c *Dict) AppendKey(key uint32) { c.keys = append(c.keys, key) }
+
+// LastKey is the key of the value that was appended last; 0 for none.
+func (c *Dict) LastKey() uint32 { return c.last }
+
 // AppendEmpty adds one row without a value.
 func (c *Dict) AppendEmpty() {
 	if len(c.entries) == 0 {

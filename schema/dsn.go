@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -63,14 +64,14 @@ func parseServer(s string) (*clickhouse.Options, error) {
 	}
 	password, err := takePassword(u)
 	if err != nil {
-		return nil, fmt.Errorf("dsn %s: %w", u.Redacted(), err)
+		return nil, fmt.Errorf("dsn %s: %w", redactURL(s), err)
 	}
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/" + DefaultDatabase
 	}
 	options, err := clickhouse.ParseDSN(u.String())
 	if err != nil {
-		return nil, fmt.Errorf("dsn %s: %w", u.Redacted(), err)
+		return nil, fmt.Errorf("dsn %s: %w", redactURL(s), err)
 	}
 	if password != "" {
 		options.Auth.Password = password
@@ -100,13 +101,17 @@ func takePassword(u *url.URL) (string, error) {
 	return "", nil
 }
 
+// redactURL is a faulty DSN as it may be shown: without what stands in front of
+// an @, and without the value of a password parameter.
 func redactURL(s string) string {
-	if u, err := url.Parse(s); err == nil {
-		return u.Redacted()
+	if at := strings.LastIndexByte(s, '@'); at >= 0 {
+		scheme, _, _ := strings.Cut(s, ":")
+		s = scheme + "://…" + s[at:]
 	}
-	scheme, _, _ := strings.Cut(s, ":")
-	return scheme + ":…"
+	return passwordParameter.ReplaceAllString(s, "$1=…")
 }
+
+var passwordParameter = regexp.MustCompile(`(?i)\b(password|passwd|pwd|secret)=[^&]*`)
 
 // String is the DSN as it may be shown: without a password.
 func (d DSN) String() string {

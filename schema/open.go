@@ -26,9 +26,11 @@ type Options struct {
 	// max_server_memory_usage.
 	EngineSettings map[string]string
 	// Owner opens an embedded directory in this process or not at all: for the
-	// daemon. Otherwise a directory that a daemon holds is reached through the
-	// daemon's socket in it.
+	// daemon. Otherwise a daemon that holds the directory is reached through its
+	// socket, which needs no libchdb.
 	Owner bool
+	// Socket is the daemon's socket; "" means SocketName in the directory.
+	Socket string
 	// Logger takes the engine's notes; nil for none.
 	Logger *slog.Logger
 }
@@ -59,12 +61,14 @@ func Open(ctx context.Context, dsn string, opts Options) (*Store, error) {
 }
 
 func openEmbedded(ctx context.Context, dsn DSN, opts Options) (*Store, error) {
+	if !opts.Owner {
+		if store := openDaemon(ctx, dsn.Dir, opts.Socket); store != nil {
+			return store, nil
+		}
+	}
 	engine, err := embedded.Open(dsn.Dir, embedded.Options{
 		Library: opts.Library, Settings: opts.EngineSettings, Logger: opts.Logger,
 	})
-	if errors.Is(err, embedded.ErrLocked) && !opts.Owner {
-		return openSocketOf(ctx, dsn.Dir, err)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -82,20 +86,20 @@ func openEmbedded(ctx context.Context, dsn DSN, opts Options) (*Store, error) {
 	return store, nil
 }
 
-// openSocketOf reaches a locked directory through the daemon that locks it.
-func openSocketOf(ctx context.Context, dir string, locked error) (*Store, error) {
-	socket := filepath.Join(dir, SocketName)
-	if _, err := os.Stat(socket); err != nil {
-		return nil, locked
+// openDaemon reaches a directory through the daemon that holds it, if one does.
+func openDaemon(ctx context.Context, dir, socket string) *Store {
+	if socket == "" {
+		socket = filepath.Join(dir, SocketName)
 	}
 	store, err := openSocket(DSN{Socket: socket})
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	if err := store.conn.Ping(ctx); err != nil {
-		return nil, errors.Join(locked, fmt.Errorf("and its socket %s does not answer: %w", socket, err), store.Close())
+	if store.conn.Ping(ctx) != nil { // left over from a daemon that was killed
+		_ = store.Close()
+		return nil
 	}
-	return store, nil
+	return store
 }
 
 func openSocket(dsn DSN) (*Store, error) {
@@ -103,10 +107,7 @@ func openSocket(dsn DSN) (*Store, error) {
 		return nil, withHint(fmt.Errorf("engine socket: %w", err),
 			"is the daemon running (haptrail serve), with engine.socket in its configuration?")
 	}
-	dial := func(ctx context.Context, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", dsn.Socket)
-	}
+	dial := func(ctx context.Context, _ string) (net.Conn, error) { return embedded.DialUnix(ctx, dsn.Socket) }
 	return connect(dsn, clickhouse.Options{
 		Protocol:    clickhouse.HTTP,
 		Addr:        []string{"localhost"},

@@ -127,6 +127,9 @@ func TestParseDSN(t *testing.T) {
 		{dsn: "https://u@ch?password_file=/nonexistent/pw", err: "/nonexistent/pw"},
 		{dsn: "embedded:", err: "no directory"},
 		{dsn: "mysql://u:topsecret@h/db", err: "unknown kind"},
+		{dsn: "mysql:u:topsecret@h", err: "unknown kind"},
+		{dsn: "http://h:port?password=topsecret", err: "not a URL"},
+		{dsn: "http://u:topsecret@h?dial_timeout=never", err: "dial_timeout"},
 		{dsn: "", err: "unknown kind"},
 	} {
 		d, err := schema.ParseDSN(c.dsn)

@@ -42,6 +42,9 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 	checkFormats(r, cfg)
 	checkListeners(r, cfg)
 	checkEngineUsers(r, cfg)
+	if dsn, err := schema.ParseDSN(cfg.DSN); err == nil && cfg.Retention > 0 && dsn.Server != nil {
+		r.warn("retention", "is for embedded engines: on a server the owner of the tables sets their TTL")
+	}
 	checkTables(ctx, r, c)
 	return r.result()
 }
@@ -99,6 +102,9 @@ func checkFormats(r *report, cfg config.Config) {
 			continue
 		}
 		r.add(what, nil, "")
+		for _, warning := range list.warnings {
+			r.warn(what, warning)
+		}
 		for _, n := range list.named {
 			if r.explain {
 				r.line("", n.Name, "\n"+strings.TrimSpace(n.Format.Explain()))

@@ -49,14 +49,14 @@ func (c *demoCmd) Run(ctx context.Context, s streams) error {
 		Progress: steps.begin,
 	})
 	if err != nil {
-		return d.end(err)
+		return d.end(interrupted(ctx, err))
 	}
 	err = c.play(ctx, s.out, d, world, steps)
 	steps.begin("stopping")
 	err = d.end(errors.Join(err, world.Close()))
 	steps.end()
 	if err == nil && c.Data != "" {
-		fmt.Fprintf(s.out, "The data is in %s: haptrail trail --dsn embedded:%s\n", data, data)
+		fmt.Fprintf(s.out, "The data is in %s: haptrail trail --dsn '%s'\n", data, "embedded:"+data)
 	}
 	return err
 }
@@ -115,7 +115,7 @@ func interrupted(ctx context.Context, err error) error {
 const demoHints = `
 Traffic goes on until Ctrl-C. In another terminal, try:
 
-  export HAPTRAIL_DSN=%s
+  export HAPTRAIL_DSN='%s'
   bin/haptrail trail --decision deny                       who was turned away, and why
   bin/haptrail trail --summary --path '/secrets'           who reached for the secrets
   bin/haptrail query "SELECT identity, count() FROM trail GROUP BY 1 ORDER BY 2 DESC"

@@ -53,6 +53,7 @@ func formatOptions(c config.Config, zone string) (lf.Options, error) {
 type formatList struct {
 	named             []lf.Named
 	request, response []string // captured headers, of the formats that know theirs
+	warnings          []string // about a haproxy.cfg
 }
 
 // add compiles one format of the configuration, and its error format.
@@ -118,6 +119,7 @@ func (l *formatList) addConfig(f config.Format, base lf.Options) error {
 	if name == "" {
 		name = c.Frontend
 	}
+	l.warnings = append(l.warnings, c.Warnings...)
 	options := c.Options(base)
 	for _, part := range []struct{ suffix, text string }{
 		{"", c.Format}, {"-error", c.ErrorFormat}, {"-sd", c.StructuredData},
@@ -140,7 +142,6 @@ func (l *formatList) formats(zone *time.Location) ingest.Formats {
 type importFormats struct {
 	ingest.Formats
 	names []string
-	id    string // tells one way of reading from another
 }
 
 // headLines is how many first lines of each file a format is recognised by.
@@ -171,7 +172,7 @@ func (c *importCmd) formats(cfg config.Config, files []*ingest.LogFile) (importF
 		return importFormats{}, err
 	}
 	f := importFormats{Formats: list.formats(base.Zone)}
-	f.name(len(list.named))
+	f.names = f.Set.Names()
 	return f, nil
 }
 
@@ -194,21 +195,6 @@ func (c *importCmd) detect(base lf.Options, files []*ingest.LogFile) (importForm
 		return importFormats{}, hint(err, "name the format: --format 'LOG-FORMAT STRING', or --haproxy-cfg FILE --frontend NAME")
 	}
 	f := importFormats{Formats: ingest.Formats{Set: set, Zone: base.Zone}}
-	f.name(matched)
-	// What is recognised depends on the first lines, which a growing file keeps;
-	// all built-in formats are tried in any case.
-	f.id = "detected " + base.Zone.String()
+	f.names = set.Names()[:matched]
 	return f, nil
-}
-
-// name fills in how the formats are called, the first so many of the set.
-func (f *importFormats) name(n int) {
-	f.names = f.Set.Names()[:n]
-	var id strings.Builder
-	fmt.Fprintf(&id, "%s %q %q", f.Zone, f.RequestHeaders, f.ResponseHeaders)
-	for i := range n {
-		_, format := f.Set.Format(i)
-		fmt.Fprintf(&id, "\n%s", format)
-	}
-	f.id = id.String()
 }

@@ -26,6 +26,7 @@ type importCmd struct {
 	Zone       string   `default:"" placeholder:"ZONE" help:"Time zone of %t and %tr, such as Europe/Berlin. Default: the configuration's, else UTC."`
 	Runs       []string `placeholder:"FILE" type:"existingfile" help:"CI runs: a JSON array of objects with the columns of the table runs."`
 	Commits    []string `placeholder:"FILE" type:"existingfile" help:"Commits: likewise, the columns of the table commits."`
+	Again      bool     `help:"Store also what was imported before."`
 	DryRun     bool     `help:"Parse only; store nothing."`
 	output
 }
@@ -60,7 +61,7 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 	err := c.importAll(ctx, s, store, &result)
 	result.Seconds = time.Since(start).Seconds()
 	result.CPUSeconds = (cpuTime() - cpu).Seconds()
-	if result.Lines+result.Runs+result.Commits > 0 {
+	if err == nil || result.Lines+result.Runs+result.Commits > 0 {
 		err = errors.Join(err, c.print(s.out, result))
 	}
 	return err
@@ -115,7 +116,7 @@ func (c *importCmd) importLogs(ctx context.Context, s streams, store *schema.Sto
 	result.Formats = formats.names
 	bar := newProgress(s.err, files)
 	im := ingest.Import{
-		Formats: formats.Formats, FormatID: formats.id,
+		Formats: formats.Formats, Again: c.Again,
 		Keep:    ingest.Keep{Query: cfg.Keep.Query, Cookies: cfg.Keep.Cookies},
 		Workers: runtime.GOMAXPROCS(0), Progress: bar.add,
 	}

@@ -29,9 +29,20 @@ func (d *server) readyz(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the last insert failed; see the log", http.StatusServiceUnavailable)
 		return
 	}
-	if err := d.store.Ping(ctx); err != nil {
+	if err := d.checkEngine(ctx); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	io.WriteString(w, "ready\n")
+}
+
+// checkEngine tells whether the engine answers, and an embedded one still has
+// its directory.
+func (d *server) checkEngine(ctx context.Context) error {
+	if engine := d.store.Engine(); engine != nil {
+		if err := engine.Check(); err != nil {
+			return err
+		}
+	}
+	return d.store.Ping(ctx)
 }

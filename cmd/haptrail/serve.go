@@ -256,7 +256,7 @@ func (d *server) drain() error {
 	defer cancel()
 	err := d.pipeline.Drain(ctx)
 	if err == nil {
-		d.log.Info("everything received is stored")
+		d.log.Info("everything that was read is stored")
 	}
 	return err
 }

@@ -300,7 +300,7 @@ func TestStopAndStart(t *testing.T) {
 		if err := d.stop(); err != nil {
 			t.Fatalf("run %d: %v", run, err)
 		}
-		if !strings.Contains(d.logs.String(), "everything received is stored") {
+		if !strings.Contains(d.logs.String(), "everything that was read is stored") {
 			t.Errorf("run %d: the log does not say that all is stored:\n%s", run, d.logs)
 		}
 		if conn, err := net.Dial("tcp", address); err == nil {

@@ -83,7 +83,11 @@ func storeOptions(c config.Config, log *slog.Logger) schema.Options {
 	if c.Engine.Memory > 0 {
 		settings["max_server_memory_usage"] = strconv.FormatInt(int64(c.Engine.Memory), 10)
 	}
-	return schema.Options{Library: c.Engine.Library, EngineSettings: settings, Logger: log}
+	socket := c.Engine.Socket
+	if socket == "off" {
+		socket = ""
+	}
+	return schema.Options{Library: c.Engine.Library, EngineSettings: settings, Socket: socket, Logger: log}
 }
 
 // hint adds the repair to an error.

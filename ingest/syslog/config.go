@@ -252,12 +252,12 @@ func (c *Config) checkTLS(scheme string, bad complain) {
 		return
 	}
 	if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
-		bad("tls", "cert_file and key_file are both needed by a tls:// address")
+		bad("tls", "cert and key are both needed by a tls:// address")
 	}
 	switch {
 	case c.TLS.ClientAuth == "":
 	case c.TLS.ClientCAFile == "":
-		bad("tls.client_auth", "%q needs client_ca_file", c.TLS.ClientAuth)
+		bad("tls.client_auth", "%q needs client_ca", c.TLS.ClientAuth)
 	case c.TLS.ClientAuth != "required" && c.TLS.ClientAuth != "optional":
 		bad("tls.client_auth", `%q must be "required" or "optional"`, c.TLS.ClientAuth)
 	}

@@ -35,11 +35,11 @@ func TestConfigFaults(t *testing.T) {
 		{func(c *Config) { c.SocketMode = 0o10660 }, []string{"socket_mode"}},
 		{func(c *Config) { c.AllowedPeers = []netip.Prefix{{}} }, []string{"allowed_peers", "10.0.0.0/8"}},
 		{func(c *Config) { c.TLS.CertFile = "x" }, []string{"tls", "not tls://"}},
-		{func(c *Config) { c.Address = "tls://:0" }, []string{"tls: cert_file and key_file"}},
+		{func(c *Config) { c.Address = "tls://:0" }, []string{"tls: cert and key"}},
 		{func(c *Config) {
 			c.Address = "tls://:0"
 			c.TLS = TLSConfig{CertFile: "a", KeyFile: "b", ClientAuth: "required"}
-		}, []string{"client_auth", "client_ca_file"}},
+		}, []string{"client_auth", "needs client_ca"}},
 		{func(c *Config) {
 			c.Address = "tls://:0"
 			c.TLS = TLSConfig{CertFile: "a", KeyFile: "b", ClientCAFile: "c", ClientAuth: "maybe"}

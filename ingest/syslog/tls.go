@@ -50,7 +50,7 @@ func (c *certificates) loadLocked() error {
 	c.checked, c.stamps = time.Now(), c.stat()
 	cert, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
 	if err != nil {
-		return fmt.Errorf("tls: cannot use cert_file %s with key_file %s: %w", c.files.CertFile, c.files.KeyFile, err)
+		return fmt.Errorf("tls: cannot use cert %s with key %s: %w", c.files.CertFile, c.files.KeyFile, err)
 	}
 	config := &tls.Config{
 		Certificates: []tls.Certificate{cert},
@@ -62,11 +62,11 @@ func (c *certificates) loadLocked() error {
 	if c.files.ClientCAFile != "" {
 		pem, err := os.ReadFile(c.files.ClientCAFile)
 		if err != nil {
-			return fmt.Errorf("tls: cannot read client_ca_file: %w", err)
+			return fmt.Errorf("tls: cannot read client_ca: %w", err)
 		}
 		config.ClientCAs = x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("tls: client_ca_file %s holds no certificate in PEM form", c.files.ClientCAFile)
+			return fmt.Errorf("tls: client_ca %s holds no certificate in PEM form", c.files.ClientCAFile)
 		}
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 		if c.files.ClientAuth == "optional" {

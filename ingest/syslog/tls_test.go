@@ -255,9 +255,9 @@ func TestTLSFileFaults(t *testing.T) {
 		change func(*TLSConfig)
 		want   string
 	}{
-		{func(c *TLSConfig) { c.CertFile += "x" }, "cert_file"},
-		{func(c *TLSConfig) { c.KeyFile = c.CertFile }, "key_file"},
-		{func(c *TLSConfig) { c.ClientCAFile += "x" }, "client_ca_file"},
+		{func(c *TLSConfig) { c.CertFile += "x" }, "cert"},
+		{func(c *TLSConfig) { c.KeyFile = c.CertFile }, "key"},
+		{func(c *TLSConfig) { c.ClientCAFile += "x" }, "client_ca"},
 		{func(c *TLSConfig) { c.ClientCAFile = c.KeyFile }, "holds no certificate"},
 	} {
 		files := tlsFiles(t, ca, "required")
