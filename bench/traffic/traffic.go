@@ -1,39 +1,66 @@
 // Package traffic makes log lines for benchmarks: the same seed, the same
 // lines. They are HAProxy's httplog with captured headers and eight quoted
-// identity fields, or the gate's own JSON (logformat.Haptrail); 525 and about
-// 760 bytes on average.
+// identity fields, or the gate's own JSON (logformat.Haptrail); 525 and 955 bytes
+// on average. Line and JSONLine of two generators with one seed tell of the same
+// requests.
 //
 // What varies: 300 identities by a Zipf law, one job in 50 lines, 5,000 paths by
 // Zipf for each of 12 backends, timers with a long tail, 8 % IPv6 clients, 6 %
-// denials (401, 403) and 503 with -1 timers and <NOSRV>. Jobs are scattered over
-// the lines, which compresses worse than the bursts of real ones.
+// denials (401, 403) and 503 with -1 timers and <NOSRV>. An identity runs one job
+// at a time, about 50 lines long; Scattered spreads the jobs over all lines, as no
+// CI does, for comparison with figures that were measured so.
 package traffic
 
 import (
 	"encoding/hex"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 )
-
-// Format is the log-format of Line.
-const Format = `%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r ` +
-	`%{+Q}[var(txn.sub)] %{+Q}[var(txn.iss)] %{+Q}[var(txn.jti)] %{+Q}[var(txn.role)] %{+Q}[var(txn.job)] %{+Q}[var(txn.sha)] %{+Q}[var(txn.decision)] %{+Q}[var(txn.reason)]`
 
 const (
 	identities = 300
 	backends   = 12
 	paths      = 5000
+	pid        = 10586 // HAProxy's, of every line
+
+	audience  = "edge.example.com"
+	tokenLife = 10 * time.Minute
 )
 
-type identity struct{ subject, issuer, role, project, ref string }
+var issuers = [...]struct{ provider, url string }{
+	{"github", "https://token.actions.githubusercontent.com"},
+	{"gitlab", "https://gitlab.example.com"},
+	{"teamcity", "https://teamcity.example.com/app/oidc-jwt"},
+	{"space", "https://space.example.com"},
+}
 
-type job struct{ id, token, sha string }
+var definitions = [...]string{"build.yml", "test.yml", "release.yml", "deploy.yml"}
+
+type identity struct {
+	subject, issuer, role, project, ref string
+	provider, keyID, tenant             string
+	definition, actor                   string // of the job; who triggers it
+	running                             *job
+}
+
+type job struct {
+	id, token, sha string
+	issued         time.Time
+	runner         string
+}
+
+// linesPerJob is how long a job is on average.
+const linesPerJob = 50
 
 // Generator makes lines one after another.
 type Generator struct {
+	// Scattered gives every line anybody's job. Set before the first line.
+	Scattered bool
+	begun     int // jobs so far
+
 	random   *rand.Rand
 	whoZipf  *rand.Zipf
 	pathZipf *rand.Zipf
@@ -57,29 +84,47 @@ func New(seed uint64, n int, start time.Time) *Generator {
 		at:       start,
 		step:     time.Hour / time.Duration(max(n, 1)),
 	}
-	issuers := []string{"https://token.actions.githubusercontent.com", "https://gitlab.example.com", "https://teamcity.example.com/app/oidc-jwt", "https://space.example.com"}
-	for i := range identities {
-		project := fmt.Sprintf("%s/%s-%s", pick(r, "payments", "platform", "web", "mobile", "data"), pick(r, "api", "worker", "frontend", "gateway", "batch"), pick(r, "core", "edge", "eu", "us", "lab"))
-		ref := pick(r, "refs/heads/main", "refs/heads/main", "refs/heads/release", fmt.Sprintf("refs/heads/feature-%d", i))
-		g.who = append(g.who, identity{
-			subject: fmt.Sprintf("repo:%s-%d:ref:%s", project, i, ref), issuer: issuers[i%len(issuers)],
-			role: pick(r, "reader", "deployer", "publisher", "release-manager"), project: project, ref: ref,
-		})
-	}
-	for range max(n/50, 1) {
-		g.jobs = append(g.jobs, job{
-			id:    strconv.Itoa(10_000_000 + r.IntN(90_000_000)),
-			token: fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", r.Uint32(), r.Uint32N(1<<16), r.Uint32N(1<<12), r.Uint32N(1<<12), r.Uint64N(1<<48)),
-			sha:   randomHex(r, 20),
-		})
-	}
+	g.addIdentities()
+	g.addJobs(n/linesPerJob+2*identities, start) // more than are begun, so that no two identities share one
 	for b := range backends {
 		for p := range paths {
 			g.path[b] = append(g.path[b], makePath(r, b, p))
 		}
 	}
+	g.addClients()
+	return g
+}
+
+func (g *Generator) addIdentities() {
+	r := g.random
+	for i := range identities {
+		project := fmt.Sprintf("%s/%s-%s", pick(r, "payments", "platform", "web", "mobile", "data"), pick(r, "api", "worker", "frontend", "gateway", "batch"), pick(r, "core", "edge", "eu", "us", "lab"))
+		ref := pick(r, "refs/heads/main", "refs/heads/main", "refs/heads/release", fmt.Sprintf("refs/heads/feature-%d", i))
+		g.who = append(g.who, identity{
+			subject: fmt.Sprintf("repo:%s-%d:ref:%s", project, i, ref), issuer: issuers[i%len(issuers)].url,
+			role: pick(r, "reader", "deployer", "publisher", "release-manager"), project: project, ref: ref,
+			provider: issuers[i%len(issuers)].provider, keyID: fmt.Sprintf("key-2026%c", 'a'+i%3), tenant: project[:strings.IndexByte(project, '/')],
+			definition: definitions[i%len(definitions)], actor: fmt.Sprintf("dev-%d", i%90),
+		})
+	}
+}
+
+func (g *Generator) addJobs(n int, start time.Time) {
+	r := g.random
+	for i := range n {
+		g.jobs = append(g.jobs, job{
+			id:     strconv.Itoa(10_000_000 + r.IntN(90_000_000)),
+			token:  fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x", r.Uint32(), r.Uint32N(1<<16), r.Uint32N(1<<12), r.Uint32N(1<<12), r.Uint64N(1<<48)),
+			sha:    randomHex(r, 20),
+			issued: start.Add(-time.Duration(i%600) * time.Second), runner: fmt.Sprintf("agent-%02d", i%40),
+		})
+	}
+}
+
+func (g *Generator) addClients() {
+	r := g.random
 	for i := range 40 {
-		g.agents = append(g.agents, fmt.Sprintf("%s/%d.%d.%d (Linux; 6.1.0; amd64) (Eclipse Adoptium; OpenJDK; 21.0.%d; build-agent)", pick(r, "curl", "gradle", "maven", "npm", "docker", "terraform"), 1+i%9, r.IntN(30), r.IntN(10), r.IntN(10)))
+		g.agents = append(g.agents, fmt.Sprintf("%s/%d.%d.%d (Linux; 6.1.0; amd64) (Eclipse Adoptium; OpenJDK; 21.0.%d; build-agent) CI/2026.11 (ephemeral)", pick(r, "curl", "gradle", "maven", "npm", "docker", "terraform"), 1+i%9, r.IntN(30), r.IntN(10), r.IntN(10)))
 	}
 	for i := range 2000 {
 		if i%100 < 8 {
@@ -88,7 +133,6 @@ func New(seed uint64, n int, start time.Time) *Generator {
 			g.clients = append(g.clients, fmt.Sprintf("10.%d.%d.%d", r.IntN(256), r.IntN(256), r.IntN(256)))
 		}
 	}
-	return g
 }
 
 func pick(r *rand.Rand, words ...string) string { return words[r.IntN(len(words))] }
@@ -112,78 +156,4 @@ func makePath(r *rand.Rand, backend, i int) string {
 	}
 	name := pick(r, "core", "utils", "client", "server")
 	return fmt.Sprintf("/packages/%s/@example/%s/-/%s-%d.tgz", pick(r, "npm", "maven", "pypi"), name, name, i)
-}
-
-// request is what a line is about.
-type request struct {
-	who                  *identity
-	job                  *job
-	backend              int
-	path, method, client string
-	agent                string
-	port                 int
-	status               int
-	bytes                int
-	timers               [5]int
-	decision, reason     string
-	termination          string
-	server               string
-	conns                [5]int
-}
-
-func (g *Generator) next() request {
-	r := g.random
-	g.at = g.at.Add(time.Duration(r.Int64N(int64(2*g.step) + 1)))
-	g.counter++
-	q := request{
-		who: &g.who[g.whoZipf.Uint64()], job: &g.jobs[r.IntN(len(g.jobs))], backend: r.IntN(backends),
-		client: g.clients[r.IntN(len(g.clients))], port: 1024 + r.IntN(64000), agent: g.agents[r.IntN(len(g.agents))],
-		status: 200, method: "GET", decision: "allow", reason: "ok", termination: "----",
-	}
-	q.path = g.path[q.backend][g.pathZipf.Uint64()]
-	q.server = "srv" + strconv.Itoa(1+r.IntN(4))
-	if r.IntN(4) == 0 {
-		q.method = pick(r, "POST", "PUT", "HEAD", "DELETE")
-	}
-	busy := 50 + r.IntN(40)
-	q.conns = [5]int{busy + 3, busy, r.IntN(30), r.IntN(10), 0}
-	response := int(math.Exp(2 + 1.5*r.NormFloat64()))
-	q.timers = [5]int{r.IntN(3), 0, r.IntN(2), response, response + r.IntN(20)}
-	q.bytes = 200 + int(math.Exp(6+2*r.NormFloat64()))
-	switch r.IntN(100) {
-	case 0, 1, 2, 3:
-		q.deny(403, pick(r, "grant_denied", "no_role"))
-	case 4, 5:
-		q.deny(401, pick(r, "exp_bad", "aud_bad", "no_token"))
-	case 6:
-		q.status, q.timers, q.termination, q.bytes = 503, [5]int{0, 0, -1, -1, 2003}, "SC--", 217
-	case 7, 8:
-		q.status = 404
-	}
-	return q
-}
-
-func (q *request) deny(status int, reason string) {
-	q.status, q.bytes, q.server, q.termination = status, 192, "<NOSRV>", "PR--"
-	q.timers = [5]int{0, -1, -1, -1, 0}
-	q.decision, q.reason = "deny", reason
-}
-
-// Line appends the next line's text, without syslog header or line feed.
-func (g *Generator) Line(dst []byte) []byte {
-	q := g.next()
-	dst = append(dst, q.client...)
-	dst = append(append(dst, ':'), strconv.Itoa(q.port)...)
-	dst = g.at.UTC().AppendFormat(append(dst, " ["...), "02/Jan/2006:15:04:05.000")
-	dst = fmt.Appendf(dst, "] gate~ be_%02d/%s %d/%d/%d/%d/%d %d %d - - %s %d/%d/%d/%d/%d 0/0 {%s.example.com|%s} {application/json} \"%s %s HTTP/1.1\"",
-		q.backend, q.server, q.timers[0], q.timers[1], q.timers[2], q.timers[3], q.timers[4], q.status, q.bytes, q.termination,
-		q.conns[0], q.conns[1], q.conns[2], q.conns[3], q.conns[4], pick(g.random, "artifacts", "packages", "deploy"), q.agent, q.method, q.path)
-	return fmt.Appendf(dst, " %q %q %q %q %q %q %q %q", q.who.subject, q.who.issuer, q.job.token, q.who.role, q.job.id, q.job.sha, q.decision, q.reason)
-}
-
-// Header appends the RFC 5424 header that HAProxy writes in front of a line.
-func (g *Generator) Header(dst []byte) []byte {
-	dst = append(dst, "<134>1 "...)
-	dst = g.at.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000-07:00")
-	return append(dst, " edge1 haproxy 10586 - - "...)
 }
