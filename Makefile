@@ -35,7 +35,8 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 lint:
-	@test -z "$$(gofmt -l cmd ingest schema deploy bench | grep -v node_modules | tee /dev/stderr)" || { echo 'error: gofmt these files' >&2; exit 1; }
+	@unformatted=$$(gofmt -l cmd ingest schema/*.go schema/embedded/*.go schema/schematest deploy bench); \
+	test -z "$$unformatted" || { echo "error: gofmt these files: $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./ingest/... ./schema/...
 	$(GO) run $(STATICCHECK) ./...
