@@ -35,8 +35,11 @@ const (
 
 // engineConfig is the configuration that the engine starts with, in place of
 // any config.xml that it would find in the working or home directory. The one
-// user has the rights of both roles; a read-only session keeps the reader's.
+// user has the rights of both roles; a read-only session keeps the reader's. The
+// engine's own log is off: on a terminal it would come between the lines of the
+// command. Errors of statements are returned, not logged.
 const engineConfig = `<clickhouse>
+  <logger><level>none</level><console>0</console></logger>
   <users_config>%[1]s</users_config>
   <profiles><default/></profiles>
   <quotas><default/></quotas>
