@@ -162,7 +162,7 @@ func writeTable(w io.Writer, names []string, rows [][]string, s style) {
 			widths[i] = min(max(widths[i], utf8.RuneCountInString(row[i])), widest)
 		}
 	}
-	fit(widths, s.width)
+	fit(names, widths, s.width)
 	writeRow(w, heading, widths, "1", s)
 	for _, row := range rows {
 		color := ""
@@ -191,8 +191,11 @@ func writeRow(w io.Writer, row []string, widths []int, color string, s style) {
 	fmt.Fprintln(w, text)
 }
 
+// whole are columns that say nothing when they are cut.
+var whole = map[string]bool{"time": true, "commit": true, "status": true, "requests": true, "decision": true, "grade": true}
+
 // fit narrows the widest columns until the table has the width.
-func fit(widths []int, width int) {
+func fit(names []string, widths []int, width int) {
 	if width == 0 {
 		return
 	}
@@ -201,13 +204,13 @@ func fit(widths []int, width int) {
 		total += w
 	}
 	for total > width {
-		most := 0
-		for i := range widths {
-			if widths[i] > widths[most] {
+		most := -1
+		for i, name := range names {
+			if !whole[name] && (most < 0 || widths[i] > widths[most]) {
 				most = i
 			}
 		}
-		if widths[most] <= narrowed {
+		if most < 0 || widths[most] <= narrowed {
 			return
 		}
 		widths[most]--
