@@ -160,10 +160,6 @@ func withToken(ctx context.Context, id BlockID, options ...clickhouse.QueryOptio
 	return clickhouse.Context(ctx, append(options, token)...)
 }
 
-// ContentID is the first half of a SHA-256 over all columns and salt, which
-// tells blocks apart that are equal by chance.
-func (b *RequestBlock) ContentID(salt ...uint64) BlockID { return digestOf(b.columns, salt) }
-
 // insertSQL names every column, so that a table with more columns than this
 // program knows takes the block too.
 func (b *RequestBlock) insertSQL(table string) string {

@@ -2,9 +2,7 @@ package schema
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 	"hash/maphash"
 	"slices"
 
@@ -18,8 +16,6 @@ type column interface {
 	// native returns the column's data in Native format, without the state
 	// prefix that a LowCardinality column has in front. It may use scratch.
 	native(scratch []byte) []byte
-	// digest feeds the column's content to h.
-	digest(h hash.Hash)
 	// size is the memory that the values take, in bytes.
 	size() int
 	rows() int
@@ -33,7 +29,6 @@ type fixed struct {
 }
 
 func (c *fixed) native([]byte) []byte { return c.buf }
-func (c *fixed) digest(h hash.Hash)   { h.Write(c.buf) }
 func (c *fixed) size() int            { return len(c.buf) }
 func (c *fixed) rows() int            { return len(c.buf) / c.width }
 func (c *fixed) reset()               { c.buf = c.buf[:0] }
@@ -118,7 +113,6 @@ func appendString(dst, v []byte) []byte {
 }
 
 func (c *Text) native([]byte) []byte { return c.buf }
-func (c *Text) digest(h hash.Hash)   { h.Write(c.buf) }
 func (c *Text) size() int            { return len(c.buf) }
 func (c *Text) rows() int            { return c.n }
 func (c *Text) reset()               { c.buf, c.n = c.buf[:0], 0 }
@@ -275,22 +269,6 @@ func (c *Dict) native(scratch []byte) []byte {
 	return b
 }
 
-func (c *Dict) digest(h hash.Hash) {
-	if len(c.entries) == 0 {
-		return
-	}
-	h.Write(c.values)
-	var chunk [1024]byte
-	b := chunk[:0]
-	for _, k := range c.keys {
-		if b = binary.LittleEndian.AppendUint32(b, k); len(b) == cap(b) {
-			h.Write(b)
-			b = chunk[:0]
-		}
-	}
-	h.Write(b)
-}
-
 func (c *Dict) size() int { return len(c.values) + 4*len(c.keys) + 8*len(c.entries) }
 func (c *Dict) rows() int {
 	if len(c.entries) == 0 {
@@ -329,30 +307,9 @@ func (c *Map) native(scratch []byte) []byte {
 	return append(b, c.values.native(nil)...)
 }
 
-func (c *Map) digest(h hash.Hash) {
-	h.Write(c.offsets.buf)
-	c.keys.digest(h)
-	c.values.digest(h)
-}
-
 func (c *Map) size() int { return c.offsets.size() + c.keys.size() + c.values.size() }
 func (c *Map) rows() int { return len(c.offsets.buf) / 8 }
 func (c *Map) reset()    { c.offsets.reset(); c.keys.reset(); c.values.reset() }
-
-// digestOf hashes the columns' contents, names left out: their order is fixed.
-func digestOf(columns []column, salt []uint64) (id [16]byte) {
-	h := sha256.New()
-	for _, v := range salt {
-		var b [8]byte
-		h.Write(binary.LittleEndian.AppendUint64(b[:0], v))
-	}
-	for _, c := range columns {
-		c.digest(h)
-	}
-	var sum [sha256.Size]byte
-	copy(id[:], h.Sum(sum[:0]))
-	return id
-}
 
 // nativeReader lets clickhouse-go's own columns read what native returned.
 func nativeReader(b []byte) *proto.Reader { return proto.NewReader(bytes.NewReader(b)) }

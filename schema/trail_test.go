@@ -75,7 +75,7 @@ func TestGrades(t *testing.T) {
 			"run": c.claim, "claimed_run": c.header,
 		}, at(c.minute))
 	}
-	if err := store.InsertRequests(t.Context(), b, b.ContentID()); err != nil {
+	if err := store.InsertRequests(t.Context(), b, schema.NewBlockID()); err != nil {
 		t.Fatal(err)
 	}
 	have := map[string]schema.TrailRow{}
@@ -112,7 +112,7 @@ func TestTrailFilters(t *testing.T) {
 	for _, path := range []string{"/a", "/a/b", "/ab", `/a%_b`, `/a\b`, "/it's"} {
 		addRequest(b, map[string]string{"path": path, "subject": "sub'" + path, "commit": "ABCDEF01", "decision": "allow"}, at(0))
 	}
-	if err := store.InsertRequests(t.Context(), b, b.ContentID()); err != nil {
+	if err := store.InsertRequests(t.Context(), b, schema.NewBlockID()); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
