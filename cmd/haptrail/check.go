@@ -109,8 +109,9 @@ func checkFormats(r *report, cfg config.Config) {
 			if r.explain {
 				r.line("", n.Name, "\n"+strings.TrimSpace(n.Format.Explain()))
 			}
+			builtIn := f.LogFormat == "" && f.HAProxyCfg == ""
 			for _, d := range n.Format.Diagnostics() {
-				if d.Severity >= lf.Warning {
+				if d.Severity >= lf.Warning && (!builtIn || r.explain) { // nobody can mend a built-in
 					r.warn(n.Name, d.String())
 				}
 			}
