@@ -13,6 +13,7 @@
 //	      v
 //	   Sink: schema.Store, retried under the block's id until it is stored
 //
-// A line is in exactly one place afterwards: requests, proxy_events, or
-// rejects by reason; what is dropped on a full queue is counted by transport.
+// A line is in exactly one place afterwards: requests, proxy_events, or rejects
+// by reason. Of rejects only so many a block are kept, and all are counted; what
+// is dropped on a full queue is counted by transport.
 package ingest

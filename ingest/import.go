@@ -56,8 +56,8 @@ type chunk struct {
 	last bool // the file's last: it may grow
 }
 
-// Run imports files, in order. It stops at the first error; chunks stored before it stay,
-// and the next import skips them.
+// Run imports files, in order. It stops at the first error; chunks stored
+// before it stay, and the next import skips them.
 func (im *Import) Run(ctx context.Context, files []*LogFile) (Summary, error) {
 	known, err := im.known(ctx)
 	if err != nil {

@@ -37,8 +37,8 @@ type rowWriter struct {
 	seen memory
 }
 
-// write appends one row of the line. at is the request's time in microseconds and marks
-// what is remarkable about the line, both already judged.
+// write appends one row of the line. at is the request's time in microseconds
+// and marks what is remarkable about the line, both already judged.
 func (w *rowWriter) write(b *schema.RequestBlock, r *lf.Record, a *arrival, at int64, marks, line []byte) {
 	w.suspect = mayHoldToken(line)
 	w.origin(b, r, a, at)
@@ -107,7 +107,7 @@ func (w *rowWriter) origin(b *schema.RequestBlock, r *lf.Record, a *arrival, at 
 func (w *rowWriter) target(b *schema.RequestBlock, r *lf.Record) {
 	path, query := pathAndQuery(r)
 	w.place(b, path)
-	b.Method.Append(text(r, lf.Method))
+	b.Method.Append(w.text(r, lf.Method))
 	b.Host.Append(w.text(r, lf.Host))
 	b.HTTPVersion.Append(text(r, lf.HTTPVersion))
 	if w.keep.Query {
@@ -180,7 +180,7 @@ func (w *rowWriter) identity(b *schema.RequestBlock, r *lf.Record) {
 	b.Runner.Append(w.text(r, lf.Runner))
 	b.Role.Append(w.text(r, lf.Role))
 	decision, reason := judge(r)
-	b.Decision.Append(decision)
+	b.Decision.Append(w.redact(decision))
 	b.Reason.Append(w.redact(reason))
 	b.ClaimedRun.Append(redactWord(&w.clean, text(r, lf.ClaimedRun)))
 }
@@ -309,8 +309,8 @@ var (
 // 403 or 429, or refused it as malformed, or a server was asked.
 func judge(r *lf.Record) (decision, reason []byte) {
 	reason = text(r, lf.Reason)
-	if r.Has(lf.Decision) {
-		switch d := r.Text[lf.Decision]; {
+	if d := text(r, lf.Decision); d != nil {
+		switch {
 		case bytes.EqualFold(d, allow):
 			return allow, reason
 		case bytes.EqualFold(d, deny):
