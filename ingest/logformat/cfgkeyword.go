@@ -1,12 +1,16 @@
 package logformat
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/haptrail/haptrail/ingest/haproxycfg"
 )
 
 // keyword reads one line of a defaults, frontend or listen section.
-func (c *config) keyword(w []string) error {
+func (c *formatOf) keyword(l haproxycfg.Line) error {
+	w := l.Words
 	negated := w[0] == "no"
 	if negated || w[0] == "default" {
 		w = w[1:]
@@ -19,9 +23,9 @@ func (c *config) keyword(w []string) error {
 		c.now.Mode = w[1]
 	case "log-format":
 		if len(w) > 2 {
-			return c.fail("log-format takes one word: put it in quotes, or a backslash before each blank")
+			return fmt.Errorf("%s: log-format takes one word: put it in quotes, or a backslash before each blank", l.Where())
 		}
-		c.now.Format, c.now.Named, c.now.Source = w[1], "", c.where()
+		c.now.Format, c.now.Named, c.now.Source = w[1], "", l.Where()
 	case "error-log-format":
 		c.now.ErrorFormat = w[1]
 	case "log-format-sd":
@@ -29,7 +33,7 @@ func (c *config) keyword(w []string) error {
 	case "unique-id-format":
 		c.now.UniqueID = w[1]
 	case "option":
-		c.option(w, negated)
+		c.option(w, negated, l.Where())
 	case "capture", "declare":
 		c.capture(w)
 	case "http-request", "tcp-request":
@@ -40,7 +44,7 @@ func (c *config) keyword(w []string) error {
 
 // option reads the options that stand for a log-format. Taken back, the section
 // has none.
-func (c *config) option(w []string, negated bool) {
+func (c *formatOf) option(w []string, negated bool, source string) {
 	name := w[1]
 	switch {
 	case name == "httplog" && slices.Contains(w[2:], "clf"):
@@ -52,18 +56,18 @@ func (c *config) option(w []string, negated bool) {
 	}
 	if !negated {
 		c.now.Format, _ = Builtin(name)
-		c.now.Named, c.now.Source = name, c.where()
+		c.now.Named, c.now.Source = name, source
 		return
 	}
 	if c.now.Named == name || c.now.Named == "clf" && name == "httplog" || c.now.Named == "tcpclf" && name == "tcplog" {
-		c.now.Format, c.now.Named, c.now.Source = "", "", c.where()
+		c.now.Format, c.now.Named, c.now.Source = "", "", source
 	}
 }
 
 // capture reads "capture request header NAME len N", "capture cookie NAME ..."
 // and "declare capture request len N", which takes a place in %hr without a
 // name.
-func (c *config) capture(w []string) {
+func (c *formatOf) capture(w []string) {
 	switch {
 	case w[0] == "declare" && len(w) > 2 && w[1] == "capture":
 		c.addCapture(w[2], "")
@@ -77,7 +81,7 @@ func (c *config) capture(w []string) {
 
 // captureRule reads "http-request capture SAMPLE len N", which takes a place in
 // %hr too.
-func (c *config) captureRule(w []string) {
+func (c *formatOf) captureRule(w []string) {
 	k := slices.Index(w, "capture")
 	if k < 0 || k > 2 || k+3 >= len(w) {
 		return
@@ -97,7 +101,7 @@ func (c *config) captureRule(w []string) {
 	c.addCapture("request", name)
 }
 
-func (c *config) addCapture(side, name string) {
+func (c *formatOf) addCapture(side, name string) {
 	switch side {
 	case "request":
 		c.now.RequestHeaders = append(c.now.RequestHeaders, name)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/haptrail/haptrail/ingest/haproxycfg"
 )
 
 // ConfigFormat is what a haproxy.cfg says about the log lines of one frontend
@@ -82,206 +84,107 @@ func ConfigFormats(r io.Reader, file string, env func(string) (string, bool)) ([
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	c := config{file: file, outer: env, own: make(map[string]string), named: make(map[string]ConfigFormat)}
-	for n, format := range map[string]string{
-		"HAPROXY_HTTP_LOG_FMT": httplog, "HAPROXY_HTTP_CLF_LOG_FMT": clf, "HAPROXY_HTTPS_LOG_FMT": httpslog,
-		"HAPROXY_TCP_LOG_FMT": tcplog, "HAPROXY_TCP_CLF_LOG_FMT": tcpclf,
-	} {
-		c.own[n] = format
+	cfg, err := haproxycfg.Read([]haproxycfg.Source{{Name: file, Text: text}}, KnownEnv(env))
+	if err != nil {
+		return nil, err
 	}
-	c.open("", ConfigFormat{})
-	for i, line := range strings.Split(string(text), "\n") {
-		c.line = i + 1
-		if err := c.read(line); err != nil {
+	return SectionFormats(cfg)
+}
+
+// KnownEnv adds to an environment (nil knows nothing) the variables that
+// HAProxy sets itself while it reads its configuration: HAPROXY_HTTP_LOG_FMT
+// and its siblings (configuration manual, section 2.3).
+func KnownEnv(env func(string) (string, bool)) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		switch name {
+		case "HAPROXY_HTTP_LOG_FMT":
+			return httplog, true
+		case "HAPROXY_HTTP_CLF_LOG_FMT":
+			return clf, true
+		case "HAPROXY_HTTPS_LOG_FMT":
+			return httpslog, true
+		case "HAPROXY_TCP_LOG_FMT":
+			return tcplog, true
+		case "HAPROXY_TCP_CLF_LOG_FMT":
+			return tcpclf, true
+		}
+		if env == nil {
+			return "", false
+		}
+		return env(name)
+	}
+}
+
+// SectionFormats is ConfigFormats for a configuration that has been read, of
+// one file or of several.
+func SectionFormats(cfg *haproxycfg.Config) ([]ConfigFormat, error) {
+	var all []ConfigFormat
+	known := make(map[*haproxycfg.Section]ConfigFormat)
+	for i, s := range cfg.Sections {
+		if s.Kind != "defaults" && s.Kind != "frontend" && s.Kind != "listen" {
+			continue
+		}
+		b := formatOf{section: s, now: known[s.Base]}
+		if err := b.read(); err != nil {
 			return nil, err
 		}
+		if s.Kind == "defaults" {
+			known[s] = b.now
+			continue
+		}
+		b.now.Warnings = append(warningsFor(cfg, i), b.settle()...)
+		all = append(all, b.now)
 	}
-	c.close()
-	if c.depth > 0 {
-		return nil, fmt.Errorf("%s: a .if has no .endif", file)
-	}
-	return c.done, nil
+	return all, nil
 }
 
-// config reads a haproxy.cfg line by line.
-type config struct {
-	file  string
-	line  int
-	outer func(string) (string, bool)
-	own   map[string]string // set by the configuration itself
-	unset map[string]bool
-
-	kind     string       // section that is being read: "frontend", "listen", "defaults", "global", or ""
-	now      ConfigFormat // what it has so far
-	defaults ConfigFormat // the last defaults section
-	name     string       // of the defaults section that is being read
-	named    map[string]ConfigFormat
-	done     []ConfigFormat
-	warnings []string // about what stands outside of the frontends
-	depth    int      // of .if
+// warningsFor lists what was passed over in the section at index i, and before
+// it in what is neither frontend nor listen, which may reach into it.
+func warningsFor(cfg *haproxycfg.Config, i int) []string {
+	var outside, inside []string
+	for _, w := range cfg.Warnings {
+		switch {
+		case w.Section == i:
+			inside = append(inside, w.String())
+		case w.Section > i:
+		case w.Section >= 0 && (cfg.Sections[w.Section].Kind == "frontend" || cfg.Sections[w.Section].Kind == "listen"):
+		default:
+			outside = append(outside, w.String())
+		}
+	}
+	return append(outside, inside...)
 }
 
-func (c *config) where() string { return fmt.Sprintf("%s:%d", c.file, c.line) }
-
-func (c *config) fail(text string, args ...any) error {
-	return fmt.Errorf("%s: %s", c.where(), fmt.Sprintf(text, args...))
+// formatOf gathers what one section says about its log lines.
+type formatOf struct {
+	section *haproxycfg.Section
+	now     ConfigFormat // at first what its defaults say
 }
 
-func (c *config) warn(text string, args ...any) {
-	text = c.where() + ": " + fmt.Sprintf(text, args...)
-	if c.kind == "frontend" || c.kind == "listen" {
-		c.now.Warnings = append(c.now.Warnings, text)
-		return
+func (c *formatOf) read() error {
+	c.now.Frontend, c.now.Section, c.now.Warnings = c.section.Name, c.section.Kind, nil
+	c.now.RequestHeaders, c.now.ResponseHeaders = []string{}, []string{}
+	if c.now.Format == "" {
+		c.now.Source = c.section.Where()
 	}
-	c.warnings = append(c.warnings, text)
-}
-
-func (c *config) env(name string) (string, bool) {
-	if v, ok := c.own[name]; ok {
-		return v, true
-	}
-	if c.outer == nil || c.unset[name] {
-		return "", false
-	}
-	return c.outer(name)
-}
-
-func (c *config) read(line string) error {
-	w, err := splitWords(line, c.env)
-	if err != nil {
-		return c.fail("%s", err)
-	}
-	if len(w) == 0 {
-		return nil
-	}
-	if skip := c.condition(w[0]); skip {
-		return nil
-	}
-	switch w[0] {
-	case "frontend", "listen", "defaults":
-		return c.section(w)
-	case "global", "backend", "peers", "resolvers", "userlist", "ring", "program", "cache", "mailers", "http-errors",
-		"fcgi-app", "log-forward", "log-profile", "crt-store", "traces", "acme":
-		c.close()
-		c.open(w[0], ConfigFormat{})
-		return nil
-	}
-	switch c.kind {
-	case "global":
-		c.environment(w)
-	case "frontend", "listen", "defaults":
-		return c.keyword(w)
+	for _, l := range c.section.Lines {
+		if err := c.keyword(l); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-// condition passes over what stands between .if and .endif: whether it applies
-// depends on the HAProxy that reads it.
-func (c *config) condition(word string) (skip bool) {
-	switch word {
-	case ".if":
-		c.depth++
-		c.warn("what is between .if and .endif is not read")
-		return true
-	case ".endif":
-		c.depth = max(c.depth-1, 0)
-		return true
-	}
-	return c.depth > 0 || strings.HasPrefix(word, ".")
-}
-
-// environment reads setenv, presetenv, unsetenv and resetenv.
-func (c *config) environment(w []string) {
-	switch {
-	case w[0] == "setenv" && len(w) > 2:
-		c.own[w[1]] = w[2]
-	case w[0] == "presetenv" && len(w) > 2:
-		if _, ok := c.env(w[1]); !ok {
-			c.own[w[1]] = w[2]
-		}
-	case w[0] == "unsetenv" || w[0] == "resetenv":
-		if w[0] == "resetenv" {
-			keep := w[1:]
-			outer := c.outer
-			c.outer = func(name string) (string, bool) {
-				if outer == nil || !slices.Contains(keep, name) {
-					return "", false
-				}
-				return outer(name)
-			}
-			return
-		}
-		for _, name := range w[1:] {
-			delete(c.own, name)
-			if c.unset == nil {
-				c.unset = make(map[string]bool)
-			}
-			c.unset[name] = true
-		}
-	}
-}
-
-// section begins a defaults, frontend or listen section. It inherits from the
-// named defaults section, or from the last one before it.
-func (c *config) section(w []string) error {
-	c.close()
-	from := c.defaults
-	name, rest := "", w[1:]
-	if len(rest) > 0 && (w[0] != "defaults" || rest[0] != "from") {
-		name, rest = rest[0], rest[1:]
-	}
-	if w[0] != "defaults" && name == "" {
-		return c.fail("the %s section has no name", w[0])
-	}
-	if w[0] == "defaults" {
-		from = ConfigFormat{}
-	}
-	if k := slices.Index(rest, "from"); k >= 0 {
-		if k+1 == len(rest) {
-			return c.fail(`"from" is not followed by the name of a defaults section`)
-		}
-		var ok bool
-		if from, ok = c.named[rest[k+1]]; !ok {
-			return c.fail("there is no defaults section %q before this one", rest[k+1])
-		}
-	}
-	from.Frontend, from.Section, from.Warnings = name, w[0], nil
-	from.RequestHeaders, from.ResponseHeaders = []string{}, []string{}
-	if from.Format == "" {
-		from.Source = c.where()
-	}
-	c.open(w[0], from)
-	c.name = name
-	return nil
-}
-
-func (c *config) open(kind string, from ConfigFormat) { c.kind, c.now = kind, from }
-
-// close ends the section that is being read.
-func (c *config) close() {
-	switch c.kind {
-	case "defaults":
-		c.defaults = c.now
-		if c.name != "" {
-			c.named[c.name] = c.now
-		}
-	case "frontend", "listen":
-		c.settle()
-		c.now.Warnings = slices.Concat(c.warnings, c.now.Warnings)
-		c.done = append(c.done, c.now)
-	}
-	c.kind = ""
 }
 
 // settle applies what HAProxy decides at a section's end: in mode tcp, HTTP
 // formats give way to tcplog.
-func (c *config) settle() {
+func (c *formatOf) settle() (warnings []string) {
 	if c.now.Mode == "" {
 		c.now.Mode = "tcp"
 	}
 	if c.now.Mode == "tcp" && (c.now.Named == "httplog" || c.now.Named == "httpslog" || c.now.Named == "clf") {
-		c.warn("%s %s is in mode tcp, where HAProxy uses option tcplog instead of option %s",
-			c.now.Section, c.now.Frontend, c.now.Named)
+		warnings = append(warnings, fmt.Sprintf("%s: %s is in mode tcp, where HAProxy uses option tcplog instead of option %s",
+			c.now.Source, c.section, c.now.Named))
 		c.now.Format, c.now.Named = tcplog, "tcplog"
 	}
+	return warnings
 }

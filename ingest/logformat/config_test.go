@@ -147,29 +147,3 @@ func TestFromConfigErrors(t *testing.T) {
 		}
 	}
 }
-
-// TestSplitWords: what HAProxy 2.6 was seen to make of the same words.
-func TestSplitWords(t *testing.T) {
-	for _, tc := range []struct{ in, want string }{
-		{`a b  c`, `a|b|c`},
-		{`"a\"b\ c\$d\\e\zf"`, `a"b c$d\e\zf`},
-		{`a\ b\"c\'d\$e#comment`, `a b"c'd\$e`},
-		{`'a"b$HOME\ c#d'`, `a"b$HOME\ c#d`},
-		{`"x${FROM_OUTSIDE}y$X ${NOPE-def} ${NOPE}z"`, `xoutsidey1 def z`},
-		{`"a"b'c d'"e"`, `abc de`},
-		{`x$X`, `x$X`},
-		{`"" ''`, `|`},
-		{`\x41\n\t`, "A\n\t"},
-		{`"${LIST[*]}" z`, `a|b|z`},
-	} {
-		got, err := splitWords(tc.in, func(name string) (string, bool) {
-			if name == "LIST" {
-				return "a b", true
-			}
-			return testEnv(name)
-		})
-		if err != nil || strings.Join(got, "|") != tc.want {
-			t.Errorf("%s: %q %v, want %q", tc.in, got, err, tc.want)
-		}
-	}
-}

@@ -1,7 +1,8 @@
-package logformat
+package haproxycfg
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 )
 
@@ -113,12 +114,13 @@ func (w *words) escape(quoted bool) {
 	case 't':
 		w.put('\t')
 	case 'x':
-		if w.pos+2 <= len(w.in) && unhex[w.in[w.pos]] < 16 && unhex[w.in[w.pos+1]] < 16 {
-			w.put(unhex[w.in[w.pos]]<<4 | unhex[w.in[w.pos+1]])
-			w.pos += 2
+		code, err := strconv.ParseUint(w.in[min(w.pos, len(w.in)):min(w.pos+2, len(w.in))], 16, 8)
+		if err != nil || w.pos+2 > len(w.in) {
+			w.err = errors.New(`\x needs two hexadecimal digits`)
 			return
 		}
-		w.err = errors.New(`\x needs two hexadecimal digits`)
+		w.put(byte(code))
+		w.pos += 2
 	default:
 		w.put('\\')
 		w.pos--
@@ -134,7 +136,7 @@ func (w *words) variable() {
 		start++
 	}
 	end := start
-	for end < len(w.in) && (isAlpha(w.in[end]) || w.in[end] == '_' || end > start && isDigit(w.in[end])) {
+	for end < len(w.in) && inName(w.in[end], end == start) {
 		end++
 	}
 	name, fallback, list := w.in[start:end], "", false
@@ -176,4 +178,9 @@ func (w *words) variable() {
 		w.word.WriteString(part)
 		w.began = true
 	}
+}
+
+// inName tells whether c can stand in a variable's name.
+func inName(c byte, first bool) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || !first && c >= '0' && c <= '9'
 }
