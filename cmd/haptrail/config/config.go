@@ -42,6 +42,10 @@ type Config struct {
 	// Flush says when a block of rows is inserted.
 	Flush Flush `yaml:"flush"`
 
+	// Edge is the gate that this daemon looks after: it keeps the issuers' keys
+	// fresh. Default: none. "haptrail edge" takes it for its flags' defaults.
+	Edge *Edge `yaml:"edge"`
+
 	// HTTP serves /healthz, /readyz and /metrics at this address, without
 	// authentication. Default 127.0.0.1:9595; "off" serves nothing.
 	HTTP string `yaml:"http"`
@@ -52,6 +56,40 @@ type Config struct {
 
 	// Log is the daemon's own log, on standard error.
 	Log Log `yaml:"log"`
+}
+
+// Edge is a HAProxy whose gate haptrail generates.
+type Edge struct {
+	// Policy is the policy file (docs/edge.md). Needed.
+	Policy string `yaml:"policy"`
+	// Dir is the folder of the gate's files, which haptrail writes. Needed.
+	Dir string `yaml:"dir"`
+	// Base is that folder's path on HAProxy's machine or in its container, where
+	// it is another one. Default: Dir.
+	Base string `yaml:"base"`
+	// HAProxy is the version that reads the files, such as 2.6. Default auto: the
+	// running process is asked, else the binary.
+	HAProxy string `yaml:"haproxy"`
+	// Binary is haproxy's path, with which a configuration is checked before a
+	// reload. Default: searched on PATH; "off" checks nothing.
+	Binary string `yaml:"binary"`
+	// Files are all files and folders that HAProxy is started with (-f), in their
+	// order, Dir among them: what is checked before a reload. Default: Dir alone.
+	Files []string `yaml:"files"`
+	// Sockets are the stats sockets of every HAProxy with these files, as unix:PATH
+	// or tcp:HOST:PORT (level admin). Without one, maps are only written.
+	Sockets []string `yaml:"sockets"`
+	// Master is the socket of haproxy -W -S, for reloads. Without one, a new key is
+	// written and logged, and waits for your reload.
+	Master string `yaml:"master"`
+	// RuntimeKeys has HAProxy 3.3 and newer take keys without a reload, at the
+	// price of denying about one in a thousand good tokens under load
+	// (docs/decisions/0007-keys-by-reload.md). Default false.
+	RuntimeKeys bool `yaml:"runtime_keys"`
+	// KeySchedule is when the issuers are asked for their keys: a cron expression
+	// or @every DURATION. Default @every 15m. Tokens of unknown keys have them
+	// asked sooner.
+	KeySchedule string `yaml:"key_schedule"`
 }
 
 // Engine is the embedded engine.

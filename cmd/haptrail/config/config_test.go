@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/haptrail/haptrail/internal/strictyaml"
 )
 
 // TestFaults loads files that are named after their fault; the first line says
@@ -294,7 +296,7 @@ func TestEveryFieldIsExplained(t *testing.T) {
 		}
 		return true
 	})
-	if n := len(keysOf(reflect.TypeFor[Config]())); fields < n || fields == 0 {
+	if n := len(strictyaml.Keys(reflect.TypeFor[Config]())); fields < n || fields == 0 {
 		t.Errorf("config.go has %d fields, Config has %d keys", fields, n)
 	}
 }

@@ -9,12 +9,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/haptrail/haptrail/internal/strictyaml"
 )
 
 // TestNoSecretFields: the configuration leads to passwords and holds none, but
 // in a DSN's URL; so it may be logged field by field, all but DSN.
 func TestNoSecretFields(t *testing.T) {
-	for _, key := range keysOf(reflect.TypeFor[Config]()) {
+	for _, key := range strictyaml.Keys(reflect.TypeFor[Config]()) {
 		if regexp.MustCompile(`password|secret|token`).MatchString(key) && key != "password_file" && key != "password_env" {
 			t.Errorf("the key %s would hold a secret", key)
 		}

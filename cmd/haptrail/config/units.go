@@ -7,38 +7,15 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/haptrail/haptrail/internal/strictyaml"
 )
 
 // Duration is a time.Duration that also knows days: 400d, 12h, 1s.
-type Duration time.Duration
-
-// UnmarshalYAML reads a duration.
-func (d *Duration) UnmarshalYAML(node ast.Node) error {
-	v, err := ParseDuration(node.GetToken().Value)
-	if err != nil {
-		return at(node, err)
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// String writes the duration as Go does.
-func (d Duration) String() string { return time.Duration(d).String() }
+type Duration = strictyaml.Duration
 
 // ParseDuration reads 90s, 1h30m, or days as in 400d.
-func ParseDuration(s string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		if err == nil {
-			return time.Duration(n) * 24 * time.Hour, nil
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is not a duration: write it like 30s, 12h or 400d", s)
-	}
-	return d, nil
-}
+func ParseDuration(s string) (time.Duration, error) { return strictyaml.ParseDuration(s) }
 
 // Size is a number of bytes: 65536, 64KiB, 16MiB, 2GiB.
 type Size int64
@@ -52,7 +29,7 @@ var sizeUnits = []struct {
 func (s *Size) UnmarshalYAML(node ast.Node) error {
 	v, err := parseSize(node.GetToken().Value)
 	if err != nil {
-		return at(node, err)
+		return strictyaml.At(node, err)
 	}
 	*s = v
 	return nil

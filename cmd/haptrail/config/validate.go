@@ -12,7 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/robfig/cron/v3"
+
 	"github.com/haptrail/haptrail/ingest/syslog"
+	"github.com/haptrail/haptrail/runtimeapi"
 	"github.com/haptrail/haptrail/schema"
 )
 
@@ -52,6 +55,7 @@ func (c *Config) Validate() error {
 	c.validateLog(fault)
 	c.validateEngine(fault)
 	c.validateFormats(fault)
+	c.validateEdge(fault)
 	return errors.Join(append(faults, c.validateListeners()...)...)
 }
 
@@ -124,6 +128,39 @@ func (c *Config) validateEngine(fault faultFunc) {
 		names[u.Name] = true
 		if (u.PasswordFile == "") == (u.PasswordEnv == "") {
 			fault(field, "needs exactly one of password_file and password_env")
+		}
+	}
+}
+
+func (c *Config) validateEdge(fault faultFunc) {
+	e := c.Edge
+	if e == nil {
+		return
+	}
+	if e.Policy == "" {
+		fault("edge.policy", "is missing: name the policy file")
+	}
+	if e.Dir == "" {
+		fault("edge.dir", "is missing: name the folder of the gate's files")
+	}
+	if e.HAProxy != "" && e.HAProxy != "auto" {
+		if _, err := runtimeapi.ParseVersion(e.HAProxy); err != nil {
+			fault("edge.haproxy", "%q is no version: write it like 2.6, or auto", e.HAProxy)
+		}
+	}
+	if e.KeySchedule != "" {
+		if _, err := cron.ParseStandard(e.KeySchedule); err != nil {
+			fault("edge.key_schedule", "%q: %s: write @every 15m, or a cron expression like \"*/15 * * * *\"", e.KeySchedule, err)
+		}
+	}
+	for i, socket := range e.Sockets {
+		if _, err := runtimeapi.New(socket, runtimeapi.Options{}); err != nil {
+			fault(fmt.Sprintf("edge.sockets[%d]", i), "%s", err)
+		}
+	}
+	if e.Master != "" {
+		if _, err := runtimeapi.NewMaster(e.Master, runtimeapi.Options{}); err != nil {
+			fault("edge.master", "%s", err)
 		}
 	}
 }
