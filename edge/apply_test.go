@@ -1,0 +1,317 @@
+package edge_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/haptrail/haptrail/edge"
+	"github.com/haptrail/haptrail/edge/edgetest"
+	"github.com/haptrail/haptrail/edge/keys"
+)
+
+const applyPolicy = `
+version: 1
+gate: {log: $LOG}
+issuers:
+- {name: one, provider: generic, issuer: "https://one.test", jwks: "file:$ROOT/jwks/one.json", audiences: [g], algorithms: [RS256], claims: {project: $.p}, key_overlap: 1h}
+roles:
+- {name: builder, match: [{project: "acme/*"}], rate: 1000000/10s}
+grants:
+- {roles: [builder], paths: ["/artifacts/**"]}
+protect: {frontends: [www], backends: [app]}
+`
+
+type applied struct {
+	*edgetest.Gate
+	signer edgetest.Signer
+}
+
+func startApplied(t *testing.T, o edgetest.Options) applied {
+	edgetest.Binary(t)
+	root := edgetest.Root(t)
+	signer := edgetest.NewSigner(t, "k1", jose.RS256, 0)
+	edgetest.WriteJWKS(t, filepath.Join(root, "jwks/one.json"), signer)
+	return applied{edgetest.Start(t, root, applyPolicy, o), signer}
+}
+
+func (a applied) claims(project string) map[string]any {
+	now := time.Now().Unix()
+	return map[string]any{"iss": "https://one.test", "aud": "g", "sub": "job", "jti": "j", "p": project, "iat": now, "exp": now + 600}
+}
+
+func (a applied) pid(t *testing.T) int {
+	t.Helper()
+	info, err := a.Client(t).Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.PID
+}
+
+// A changed grant, a new role and a new public path take effect with the process
+// that runs, on the next request.
+func TestGrantsChangeWithoutReload(t *testing.T) {
+	a := startApplied(t, edgetest.Options{})
+	token := a.signer.Token(t, a.claims("acme/shop"))
+	other := a.signer.Token(t, a.claims("other/shop"))
+	expect := func(step, path, token string, want int) {
+		t.Helper()
+		for range 3 { // map_reg's results are cached: the second answer would be the old one
+			if have, body := get(t, a.URL+path, token); have != want {
+				t.Errorf("%s: %s: want %d, have %d %s", step, path, want, have, body)
+			}
+		}
+	}
+	expect("before", "/artifacts/x", token, 200)
+	expect("before", "/releases/x", token, 403)
+	expect("before", "/artifacts/x", other, 403)
+	expect("before", "/status", "", 401)
+	pid := a.pid(t)
+	a.SetPolicy(t, strings.NewReplacer(
+		`["/artifacts/**"]`, `["/releases/**"]`,
+		"grants:\n", "- {name: guest, match: [{project: \"other/*\"}]}\ngrants:\n- {roles: [guest], paths: [\"/artifacts/**\"]}\n",
+		"backends: [app]", "backends: [app], public: [{paths: [/status]}]",
+	).Replace(applyPolicy))
+	done, err := a.Apply(t.Context(), a.Render(t))
+	if err != nil || done.Reloaded || done.Swapped != 1 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	expect("after", "/artifacts/x", token, 403)
+	expect("after", "/releases/x", token, 200)
+	expect("after", "/artifacts/x", other, 200)
+	expect("after", "/status", "", 200)
+	if have := a.pid(t); have != pid {
+		t.Errorf("pid %d, before %d", have, pid)
+	}
+	if done, err = a.Apply(t.Context(), a.Render(t)); err != nil || len(done.Changes) != 0 {
+		t.Errorf("a second time: %+v, %v", done, err)
+	}
+}
+
+// Rules that a running HAProxy has not read are a reload, also when the files
+// were written by an earlier Apply that could not have one.
+func TestApplyKnowsWhatHAProxyHasRead(t *testing.T) {
+	a := startApplied(t, edgetest.Options{Master: true})
+	a.SetPolicy(t, strings.Replace(applyPolicy, "log: $LOG", "log: $LOG, forward_token: true", 1))
+	files := a.Render(t)
+	alone := a.Installation
+	alone.Master = ""
+	for range 2 {
+		if done, err := alone.Apply(t.Context(), files); !errors.Is(err, edge.ErrReloadNeeded) {
+			t.Fatalf("without a master: %+v, %v", done, err)
+		}
+	}
+	pid := a.pid(t)
+	done, err := a.Apply(t.Context(), files)
+	if err != nil || !done.Reloaded {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if a.pid(t) == pid {
+		t.Error("the worker is still the old one")
+	}
+	if _, body := get(t, a.URL+"/artifacts/x", a.signer.Token(t, a.claims("acme/x"))); !strings.Contains(body, "Authorization: ") {
+		t.Errorf("the new rules are not in force: %s", body)
+	}
+	if done, err = a.Apply(t.Context(), files); err != nil || done.Reloaded {
+		t.Errorf("a second time: %+v, %v", done, err)
+	}
+}
+
+// A configuration that HAProxy would refuse is not given to it.
+func TestApplyChecksBeforeReload(t *testing.T) {
+	a := startApplied(t, edgetest.Options{Master: true})
+	pid := a.pid(t)
+	user := a.Configs[len(a.Configs)-1]
+	text, err := os.ReadFile(user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(user, append(text, "\nnonsense here\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	a.SetPolicy(t, strings.Replace(applyPolicy, "log: $LOG", "log: $LOG, forward_token: true", 1))
+	if done, err := a.Apply(t.Context(), a.Render(t)); err == nil || done.Reloaded || !strings.Contains(err.Error(), "the old configuration goes on") || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if a.pid(t) != pid {
+		t.Error("the worker was replaced")
+	}
+}
+
+// trafficConnections is how many clients there are, each with one connection.
+const trafficConnections = 4
+
+// traffic sends requests over kept-alive connections until it is stopped.
+type traffic struct {
+	sent, failed atomic.Int64
+	ctx          context.Context
+	stop         context.CancelFunc
+	done         sync.WaitGroup
+}
+
+func (a applied) traffic(t *testing.T, token func() string) *traffic {
+	tr := &traffic{}
+	tr.ctx, tr.stop = context.WithCancel(context.Background())
+	t.Cleanup(func() { tr.end() })
+	for range trafficConnections {
+		tr.done.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for {
+				select {
+				case <-tr.ctx.Done():
+					return
+				case <-time.After(time.Millisecond):
+				}
+				r, err := http.NewRequest(http.MethodGet, a.URL+"/artifacts/x", nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				r.Header.Set("Authorization", "Bearer "+token())
+				tr.sent.Add(1)
+				response, err := client.Do(r)
+				if err != nil {
+					tr.failed.Add(1)
+					t.Error(err)
+					continue
+				}
+				response.Body.Close()
+				if response.StatusCode != 200 {
+					tr.failed.Add(1)
+				}
+			}
+		})
+	}
+	return tr
+}
+
+func (tr *traffic) end() (sent, failed int64) {
+	tr.stop()
+	tr.done.Wait()
+	return tr.sent.Load(), tr.failed.Load()
+}
+
+// An issuer rotates its key: it publishes the new one, signs with it, and takes
+// the old one out of its set. No request is lost.
+//
+// The log is another matter: HAProxy closes its rings the moment a reload begins
+// (haproxy/haproxy issue 3436, open), and what an old worker still answers, one
+// request on each connection that was idle then, is missing in it. %rt tells.
+func TestRotationLosesNoRequest(t *testing.T) {
+	t.Run("by reload", func(t *testing.T) { rotate(t, edgetest.Options{Master: true}) })
+	t.Run("at run time", func(t *testing.T) { rotate(t, edgetest.Options{RuntimeKeys: true}) })
+}
+
+func rotate(t *testing.T, o edgetest.Options) {
+	a := startApplied(t, o)
+	next := edgetest.NewSigner(t, "k2", jose.RS256, 1)
+	jwks := filepath.Join(a.Root, "jwks/one.json")
+	var current atomic.Pointer[string]
+	sign := func(s edgetest.Signer) {
+		token := s.Token(t, a.claims("acme/shop"))
+		current.Store(&token)
+	}
+	sign(a.signer)
+	old := *current.Load()
+	store, err := keys.Open(a.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refresher := edge.Refresher{Installation: a.Installation, Store: store}
+	refresher.Use(a.Policy)
+	refresh := func(step string) edge.Refreshed {
+		t.Helper()
+		done, err := refresher.Refresh(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", step, err)
+		}
+		return done
+	}
+	pid := a.pid(t)
+	load := a.traffic(t, func() string { return *current.Load() })
+	pause := func() { time.Sleep(300 * time.Millisecond) }
+	pause()
+	edgetest.WriteJWKS(t, jwks, a.signer, next)
+	if done := refresh("published"); done.Reloaded == a.RuntimeKeys || len(done.Issuers[0].Added) != 1 {
+		t.Errorf("published: %+v", done)
+	}
+	sign(next)
+	pause()
+	edgetest.WriteJWKS(t, jwks, next)
+	if done := refresh("withdrawn"); done.Reloaded || len(done.Issuers[0].Retired) != 1 {
+		t.Errorf("withdrawn: %+v", done)
+	}
+	pause()
+	if status, body := get(t, a.URL+"/artifacts/x", old); status != 200 { // in its overlap
+		t.Errorf("the old key's token: %d %s", status, body)
+	}
+	sent, failed := load.end()
+	// HAProxy's own flaw, and why this is not the default: see edge.Options
+	flaw := int64(0)
+	if a.RuntimeKeys {
+		flaw = sent / 50
+	}
+	if failed > flaw || sent < 100 {
+		t.Errorf("%d of %d requests failed", failed, sent)
+	}
+	if (a.pid(t) == pid) != a.RuntimeKeys {
+		t.Errorf("pid %d, before %d", a.pid(t), pid)
+	}
+	t.Logf("%d requests", sent)
+	lines := a.Sink.Await(int(sent) + 1)
+	if missing := int(sent) + 1 - len(lines); missing > trafficConnections || missing < 0 || missing > 0 && a.RuntimeKeys {
+		t.Errorf("%d log lines of %d are missing", missing, sent+1)
+	}
+}
+
+// An issuer that fails in any way changes no key.
+func TestFailingIssuerKeepsItsKeys(t *testing.T) {
+	a := startApplied(t, edgetest.Options{})
+	token := a.signer.Token(t, a.claims("acme/shop"))
+	store, err := keys.Open(a.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refresher := edge.Refresher{Installation: a.Installation, Store: store}
+	refresher.Use(a.Policy)
+	jwks := filepath.Join(a.Root, "jwks/one.json")
+	good := edgetest.JWKS(t, a.signer)
+	for _, text := range []string{"", "{}", `{"keys":[]}`, "<html>", string(good[:len(good)/2]), `{"keys":[{"kty":"oct","k":"AAAA","kid":"k1"}]}`} {
+		if err := os.WriteFile(jwks, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := refresher.Refresh(t.Context()); err == nil {
+			t.Errorf("%q is taken for a key set", text)
+		}
+		if status, body := get(t, a.URL+"/artifacts/x", token); status != 200 {
+			t.Fatalf("after %q: %d %s", text, status, body)
+		}
+	}
+	if status := store.Status()[0]; status.Failures != 6 || status.Keys != 1 {
+		t.Errorf("%+v", status)
+	}
+}
+
+// Every HAProxy of an installation is brought to the policy, and one that cannot
+// be reached is named.
+func TestApplyNamesWhomItDidNotReach(t *testing.T) {
+	a := startApplied(t, edgetest.Options{})
+	gone := filepath.Join(a.Root, "gone.sock")
+	in := a.Installation
+	in.Sockets = append([]string{}, a.Sockets[0], "unix:"+gone)
+	done, err := in.Apply(t.Context(), a.Render(t))
+	if err == nil || !strings.Contains(err.Error(), gone) || done.Swapped != 1 {
+		t.Errorf("want an error that names %s and one swapped, have %+v, %v", gone, done, err)
+	}
+}

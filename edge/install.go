@@ -1,0 +1,169 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"slices"
+
+	"github.com/haptrail/haptrail/runtimeapi"
+)
+
+// Installation is where a gate's files are, and the HAProxy processes that run
+// with them.
+type Installation struct {
+	// Dir is where the files are written.
+	Dir string
+
+	Options
+
+	// Sockets are the stats sockets of every HAProxy with these files, as
+	// "unix:/path" or "tcp:host:port". May be empty: nothing is swapped then.
+	Sockets []string
+
+	// Master is the socket of haproxy -W -S, for reloads; "" for none: what needs
+	// a reload is ErrReloadNeeded then.
+	Master string
+
+	// Binary and Configs check the configuration before a reload: the path of
+	// haproxy, and all its -f arguments in order, Base among them.
+	Binary  string
+	Configs []string
+}
+
+// ErrReloadNeeded is returned when a running HAProxy has to read its files anew
+// and no master socket is known to ask.
+var ErrReloadNeeded = errors.New("HAProxy has to be reloaded for this")
+
+// Applied says what Apply did.
+type Applied struct {
+	Changes  []Change
+	Reloaded bool
+	Swapped  int // HAProxy processes whose maps were swapped
+}
+
+// Apply writes the files and brings the running processes to their state: by a
+// reload where a process has not read the configuration as it is now, which the
+// binary has checked before; else by one transaction of maps on each process,
+// read back. The files are written first, so that whatever happens the next
+// start reads them; a second Apply ends what a first one could not.
+func (in Installation) Apply(ctx context.Context, files Files) (Applied, error) {
+	changes, err := files.Write(in.Dir)
+	done := Applied{Changes: changes}
+	if err != nil || len(in.Sockets) == 0 && in.Master == "" {
+		return done, err
+	}
+	stale, err := in.stale(ctx, files)
+	if err != nil {
+		return done, err
+	}
+	if stale || len(in.Sockets) == 0 && slices.ContainsFunc(changes, Change.NeedsReload) {
+		if err := in.reload(ctx); err != nil {
+			return done, err
+		}
+		done.Reloaded = true
+	}
+	// also after a reload: the master need not be that of every socket
+	done.Swapped, err = in.swap(ctx, files)
+	return done, err
+}
+
+var stamped = regexp.MustCompile(`(?m)^    setenv (HAPTRAIL_[A-Z]+) ([0-9a-f]{16})$`)
+
+// stale asks the processes whether they run with the configuration among files:
+// it carries its fingerprint in a variable. Where keys come at run time, keys.cfg
+// is only what a start reads.
+func (in Installation) stale(ctx context.Context, files Files) (bool, error) {
+	for _, name := range []string{GateFile, KeysFile} {
+		stamp := stamped.FindSubmatch(files[name])
+		if stamp == nil || name == KeysFile && in.RuntimeKeys {
+			continue
+		}
+		for _, address := range in.Sockets {
+			client, err := runtimeapi.New(address, runtimeapi.Options{})
+			if err != nil {
+				return false, err
+			}
+			value, _, err := client.Env(ctx, string(stamp[1]))
+			if errors.Is(err, runtimeapi.ErrUnreachable) {
+				continue // swap says so, after the others have been served
+			}
+			if err != nil {
+				return false, err
+			}
+			if value != string(stamp[2]) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// reload checks the configuration and has the master start workers with it.
+func (in Installation) reload(ctx context.Context) error {
+	if in.Master == "" {
+		return fmt.Errorf("%w: rules or keys changed, not only maps; reload it now, or name the master's socket (haproxy -W -S) to have it done", ErrReloadNeeded)
+	}
+	if in.Binary != "" && len(in.Configs) > 0 {
+		if err := runtimeapi.CheckConfig(ctx, in.Binary, in.Configs...); err != nil {
+			return fmt.Errorf("not reloaded, the old configuration goes on: %w", err)
+		}
+	}
+	master, err := runtimeapi.NewMaster(in.Master, runtimeapi.Options{})
+	if err != nil {
+		return err
+	}
+	return master.Reload(ctx)
+}
+
+// swap brings keys and maps of every process to the files' state; one that fails
+// does not stop the others.
+func (in Installation) swap(ctx context.Context, files Files) (swapped int, err error) {
+	contents := files.Maps(in.Base)
+	for _, address := range in.Sockets {
+		client, clientErr := runtimeapi.New(address, runtimeapi.Options{})
+		if clientErr == nil {
+			clientErr = in.loadKeys(ctx, client, files)
+		}
+		if clientErr == nil {
+			clientErr = client.ReplaceMaps(ctx, contents)
+		}
+		if clientErr != nil {
+			err = errors.Join(err, fmt.Errorf("HAProxy at %s: %w", address, clientErr))
+			continue
+		}
+		swapped++
+	}
+	return swapped, err
+}
+
+// loadKeys gives a HAProxy that takes keys at run time those that it lacks,
+// before a map names them. Keys that no map names any more do no harm.
+func (in Installation) loadKeys(ctx context.Context, client *runtimeapi.Client, files Files) error {
+	if !in.RuntimeKeys {
+		return nil
+	}
+	loaded, err := client.JWTCerts(ctx)
+	if err != nil {
+		return err
+	}
+	for name, text := range files {
+		if certificate := storeName(name); certificate != "" && !slices.Contains(loaded, certificate) {
+			if err := client.PutJWTCert(ctx, certificate, text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// BinaryVersion asks a haproxy binary for its version.
+func BinaryVersion(ctx context.Context, binary string) (runtimeapi.Version, error) {
+	out, err := exec.CommandContext(ctx, binary, "-v").Output()
+	if err != nil {
+		return runtimeapi.Version{}, fmt.Errorf("ask %s for its version: %w", binary, err)
+	}
+	return runtimeapi.ParseVersion(string(out))
+}

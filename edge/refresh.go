@@ -1,0 +1,173 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/haptrail/haptrail/edge/keys"
+	"github.com/haptrail/haptrail/edge/policy"
+)
+
+// Refresher keeps a gate's keys fresh: it asks the issuers for them on a schedule
+// and when tokens name a kid that nobody knows, writes them, and tells HAProxy.
+// All fields but Metrics and Log are needed; Schedule only by Run.
+type Refresher struct {
+	Installation
+	Store    *keys.Store
+	Schedule cron.Schedule // when to ask the issuers anyway
+
+	Metrics *Metrics     // may be nil
+	Log     *slog.Logger // may be nil
+
+	policy atomic.Pointer[policy.Policy]
+}
+
+// Use sets the policy whose issuers are asked: before anything else, and again
+// when the policy file has changed.
+func (r *Refresher) Use(p *policy.Policy) { r.policy.Store(p) }
+
+// Refreshed is what one Refresh did.
+type Refreshed struct {
+	Issuers []keys.Result
+	Applied
+}
+
+// Refresh asks every issuer once and brings HAProxy to the keys that came of it.
+// An issuer that cannot be asked, or answers nonsense, changes none of its keys
+// and does not keep the others from being refreshed: it is among the errors.
+func (r *Refresher) Refresh(ctx context.Context) (Refreshed, error) {
+	var done Refreshed
+	var faults []error
+	p := r.policy.Load()
+	for i := range p.Issuers {
+		result, err := r.Store.Refresh(ctx, KeySource(&p.Issuers[i]))
+		r.Metrics.refreshed(result.Issuer, err)
+		faults = append(faults, err)
+		if err == nil {
+			done.Issuers = append(done.Issuers, result)
+		}
+	}
+	r.Metrics.observe(r.Store.Status())
+	files, err := RenderKeys(p, r.Store, r.Options)
+	if err != nil {
+		return done, errors.Join(append(faults, err)...)
+	}
+	if done.Applied, err = r.Apply(ctx, files); err != nil {
+		r.Metrics.applied(err)
+		return done, errors.Join(append(faults, err)...)
+	}
+	r.Metrics.applied(nil)
+	return done, errors.Join(append(faults, r.prune(ctx, p))...)
+}
+
+// prune removes the files of keys that keys.cfg does not name any more.
+func (r *Refresher) prune(ctx context.Context, p *policy.Policy) error {
+	names := make([]string, len(p.Issuers))
+	for i := range p.Issuers {
+		names[i] = p.Issuers[i].Name
+	}
+	_, err := r.Store.Prune(ctx, names)
+	return err
+}
+
+// Run refreshes at once, then on the schedule and when unknown delivers, until
+// ctx ends. Each value of unknown stands for a token that was turned away because
+// nobody knows its kid: of an issuer that changed keys without notice, or of an
+// attacker, who must not have us ask an issuer more often than askLimit allows.
+func (r *Refresher) Run(ctx context.Context, unknown <-chan struct{}) error {
+	limit := askLimit{}
+	for {
+		found := r.round(ctx)
+		limit.asked(time.Now(), found)
+		next := time.NewTimer(time.Until(r.Schedule.Next(time.Now())))
+		var early <-chan time.Time
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				next.Stop()
+				return nil
+			case <-next.C:
+				waiting = false
+			case <-unknown:
+				r.Metrics.unknownKid()
+				if early == nil {
+					early = time.After(time.Until(limit.next()))
+				}
+			case <-early:
+				r.log().Info("asking the issuers for their keys: tokens name a kid that nobody knows")
+				waiting = false
+			}
+		}
+		next.Stop()
+	}
+}
+
+// round is one refresh and what there is to say about it. found tells whether it
+// brought a key that was not known.
+func (r *Refresher) round(ctx context.Context) (found bool) {
+	done, err := r.Refresh(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	for _, result := range done.Issuers {
+		for _, key := range result.Added {
+			found = true
+			r.log().Info("new key", "issuer", key.Issuer, "kid", key.KID)
+		}
+		for _, key := range result.Retired {
+			r.log().Info("key left its issuer's set, and verifies until its overlap ends", "issuer", key.Issuer, "kid", key.KID, "until", key.Retires)
+		}
+		for _, key := range append(result.Replaced, result.Dropped...) {
+			r.log().Info("key gone", "issuer", key.Issuer, "kid", key.KID)
+		}
+		for _, skipped := range result.Skipped {
+			r.log().Warn("key not used", "issuer", result.Issuer, "kid", skipped.KID, "reason", skipped.Reason)
+		}
+	}
+	if done.Reloaded {
+		r.log().Info("HAProxy reloaded for its keys")
+	}
+	if err != nil {
+		// the alert that an issuer fails, until there are alerts (report/)
+		r.log().Error("keys are not fresh; those that worked still do", "error", err)
+	}
+	return found
+}
+
+func (r *Refresher) log() *slog.Logger {
+	if r.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return r.Log
+}
+
+// Bounds of how often unknown kids have the issuers asked.
+const (
+	askMin = 30 * time.Second // between two times
+	askMax = 15 * time.Minute // and after many that brought nothing
+)
+
+// askLimit spaces the refreshes that unknown kids cause: the first at once, and
+// while they bring nothing each after twice the time. An attacker who sends
+// nothing but made-up kids has each issuer asked four times an hour.
+type askLimit struct {
+	last time.Time
+	wait time.Duration
+}
+
+// asked records a refresh, of whatever cause.
+func (l *askLimit) asked(now time.Time, found bool) {
+	l.last = now
+	l.wait = min(max(2*l.wait, askMin), askMax)
+	if found {
+		l.wait = askMin
+	}
+}
+
+// next is when unknown kids may cause another.
+func (l *askLimit) next() time.Time { return l.last.Add(l.wait) }
