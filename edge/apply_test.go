@@ -3,6 +3,7 @@ package edge_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -273,6 +274,49 @@ func rotate(t *testing.T, o edgetest.Options) {
 	if missing := int(sent) + 1 - len(lines); missing > trafficConnections || missing < 0 || missing > 0 && a.RuntimeKeys {
 		t.Errorf("%d log lines of %d are missing", missing, sent+1)
 	}
+}
+
+// The counters outlive a reload where the policy names a peer address, and the
+// old process was up for longer than the peers' first synchronisation takes.
+func TestCountersOutliveReload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until the peers are synchronised")
+	}
+	edgetest.Binary(t)
+	root := edgetest.Root(t)
+	signer := edgetest.NewSigner(t, "k1", jose.RS256, 0)
+	edgetest.WriteJWKS(t, filepath.Join(root, "jwks/one.json"), signer)
+	text := strings.Replace(applyPolicy, "log: $LOG", `log: $LOG, peer: "`+freeAddress(t)+`"`, 1)
+	a := applied{edgetest.Start(t, root, text, edgetest.Options{Master: true}), signer}
+	token := signer.Token(t, a.claims("acme/x"))
+	for range 5 {
+		get(t, a.URL+"/artifacts/x", token)
+	}
+	time.Sleep(7 * time.Second)
+	a.SetPolicy(t, strings.Replace(text, ", peer:", ", forward_token: true, peer:", 1))
+	if done, err := a.Apply(t.Context(), a.Render(t)); err != nil || !done.Reloaded {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		reply := ask(t, a.Gate, "show table haptrail_identity")
+		if strings.Contains(reply, "http_req_cnt=5 ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the counters are gone: %s", reply)
+		}
+	}
+}
+
+// freeAddress is a loopback address that was free a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 // An issuer that fails in any way changes no key.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,6 +21,11 @@ type Refresher struct {
 	Installation
 	Store    *keys.Store
 	Schedule cron.Schedule // when to ask the issuers anyway
+
+	// AskInterval is how long after one refresh an unknown kid may cause another;
+	// while they bring nothing, twice as long each time, up to 15 minutes. Default
+	// 30 s.
+	AskInterval time.Duration
 
 	Metrics *Metrics     // may be nil
 	Log     *slog.Logger // may be nil
@@ -80,7 +86,7 @@ func (r *Refresher) prune(ctx context.Context, p *policy.Policy) error {
 // nobody knows its kid: of an issuer that changed keys without notice, or of an
 // attacker, who must not have us ask an issuer more often than askLimit allows.
 func (r *Refresher) Run(ctx context.Context, unknown <-chan struct{}) error {
-	limit := askLimit{}
+	limit := askLimit{least: cmp.Or(r.AskInterval, askMin)}
 	for {
 		found := r.round(ctx)
 		limit.asked(time.Now(), found)
@@ -148,24 +154,24 @@ func (r *Refresher) log() *slog.Logger {
 
 // Bounds of how often unknown kids have the issuers asked.
 const (
-	askMin = 30 * time.Second // between two times
+	askMin = 30 * time.Second // between two times, by default
 	askMax = 15 * time.Minute // and after many that brought nothing
 )
 
-// askLimit spaces the refreshes that unknown kids cause: the first at once, and
-// while they bring nothing each after twice the time. An attacker who sends
+// askLimit spaces the refreshes that unknown kids cause. An attacker who sends
 // nothing but made-up kids has each issuer asked four times an hour.
 type askLimit struct {
-	last time.Time
-	wait time.Duration
+	least time.Duration
+	last  time.Time
+	wait  time.Duration
 }
 
 // asked records a refresh, of whatever cause.
 func (l *askLimit) asked(now time.Time, found bool) {
 	l.last = now
-	l.wait = min(max(2*l.wait, askMin), askMax)
+	l.wait = min(max(2*l.wait, l.least), max(askMax, l.least))
 	if found {
-		l.wait = askMin
+		l.wait = l.least
 	}
 }
 

@@ -54,8 +54,9 @@ type lane struct {
 	lastDay int64
 	bytes   int // of lines since the block began
 
-	marks  []byte // scratch
-	counts counts // since the owner last took them
+	denied func(reason []byte) // may be nil
+	marks  []byte              // scratch
+	counts counts              // since the owner last took them
 }
 
 // counts is what became of lines.
@@ -151,6 +152,9 @@ func (l *lane) take(a *arrival, m *syslog.Message) Outcome {
 		l.counts.marked[i] += int(marks >> i & 1)
 	}
 	l.row.write(l.block, &l.record, a, at, l.marks, m.Raw)
+	if l.denied != nil && string(text(&l.record, lf.Decision)) == "deny" {
+		l.denied(text(&l.record, lf.Reason))
+	}
 	return Request
 }
 

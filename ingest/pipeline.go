@@ -50,6 +50,9 @@ type Config struct {
 	// StrangeDays is how many days in the future, and in the far past, are
 	// stored within a day. Default 8.
 	StrangeDays int
+	// Denied is told the reason of every request that the gate turned away, as it
+	// is logged. It must neither block nor keep the bytes. May be nil.
+	Denied func(reason []byte)
 }
 
 func (c *Config) setDefaults() {
@@ -119,6 +122,7 @@ func New(cfg Config, sink Sink, metrics *Metrics, log *slog.Logger) *Pipeline {
 
 func (p *Pipeline) newLane() *lockedLane {
 	l := &lockedLane{lane: *newLane(p.cfg.Formats, p.cfg.Keep, p.clock)}
+	l.denied = p.cfg.Denied
 	l.begin(<-p.free)
 	return l
 }

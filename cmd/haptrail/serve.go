@@ -51,6 +51,7 @@ const gcPercent = 40
 //
 //	listeners --> pipeline --> store (engine) <-- engine endpoints: unix socket, loopback
 //	    |             |           |
+//	    |             '--> gatekeeper --> issuers' keys, HAProxy
 //	    +-------------+-----------+----------> operations: /healthz /readyz /metrics
 //
 // All ports are bound before anything runs; the first part to end stops all;
@@ -65,6 +66,7 @@ type server struct {
 	registry  *prometheus.Registry
 	store     *schema.Store
 	pipeline  *ingest.Pipeline
+	gate      *gatekeeper // nil where no gate is configured
 	listeners []*syslog.Listener
 	endpoints []*embedded.Server
 	ops       net.Listener // nil when off
@@ -118,10 +120,17 @@ func (d *server) setup(ctx context.Context) error {
 	if err := d.openStore(ctx); err != nil {
 		return err
 	}
-	d.pipeline = ingest.New(ingest.Config{
+	if err := d.setupEdge(ctx); err != nil {
+		return err
+	}
+	config := ingest.Config{
 		Formats: formats, Keep: ingest.Keep{Query: d.cfg.Keep.Query, Cookies: d.cfg.Keep.Cookies},
 		FlushRows: d.cfg.Flush.Rows, FlushBytes: int(d.cfg.Flush.Bytes), FlushAge: time.Duration(d.cfg.Flush.Age),
-	}, d.store, ingest.NewMetrics(d.registry), d.log)
+	}
+	if d.gate != nil {
+		config.Denied = d.gate.denied
+	}
+	d.pipeline = ingest.New(config, d.store, ingest.NewMetrics(d.registry), d.log)
 	if err := d.listen(); err != nil {
 		return err
 	}
@@ -234,6 +243,7 @@ func (d *server) serve(ctx context.Context) error {
 	for _, e := range d.endpoints {
 		g.Add(func() error { return e.Serve(serving) }, func(error) { stopServing() })
 	}
+	d.addEdge(&g)
 	if d.ops != nil {
 		srv := d.opsServer()
 		g.Add(func() error { return ignoreClosed(srv.Serve(d.ops)) }, func(error) { _ = srv.Close() })
@@ -296,8 +306,8 @@ func (d *server) addReload(g *run.Group) {
 }
 
 // onHangup takes from the configuration what can change while running: formats,
-// variables, zone, what is kept, the log level, and TLS certificates. A faulty
-// configuration changes nothing.
+// variables, zone, what is kept, the log level, TLS certificates, and the policy
+// that says which issuers to ask. A faulty configuration changes nothing.
 func (d *server) onHangup() {
 	cfg, err := d.reload()
 	if err != nil {
@@ -316,5 +326,8 @@ func (d *server) onHangup() {
 			d.log.Error("reload: the listener's certificate stays", "error", err)
 		}
 	}
-	d.log.Info("reloaded: formats, vars, zone, keep, log.level and certificates; other changes need a restart")
+	if d.gate != nil {
+		d.gate.reload(d.log)
+	}
+	d.log.Info("reloaded: formats, vars, zone, keep, log.level, certificates and policy; other changes need a restart")
 }

@@ -24,9 +24,13 @@ func Load(path string) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
 	for i := range p.Issuers {
 		if file, ok := strings.CutPrefix(p.Issuers[i].JWKS, "file:"); ok && !filepath.IsAbs(file) {
-			p.Issuers[i].JWKS = "file:" + filepath.Join(filepath.Dir(path), file)
+			p.Issuers[i].JWKS = "file:" + filepath.Join(dir, file)
 		}
 	}
 	return p, nil

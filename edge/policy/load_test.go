@@ -113,6 +113,15 @@ func load(t testing.TB, path string) *Policy {
 	return p
 }
 
+func absolute(t testing.TB, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func parse(t testing.TB, text string) *Policy {
 	t.Helper()
 	p, err := Parse([]byte(text), "policy.yaml")
@@ -126,7 +135,7 @@ func parse(t testing.TB, text string) *Policy {
 // default: each reaches its place.
 func TestEverything(t *testing.T) {
 	p := load(t, "testdata/good.everything.yaml")
-	if want := (Gate{"127.0.0.1:5514", "edge1", "base", "X-Caller-", true, "X-Run", 50 << 10}); p.Gate != want {
+	if want := (Gate{"127.0.0.1:5514", "edge1", "base", "X-Caller-", true, "X-Run", 50 << 10, "127.0.0.1:10024"}); p.Gate != want {
 		t.Errorf("gate: have %+v, want %+v", p.Gate, want)
 	}
 	i := p.Issuers[0]
@@ -135,22 +144,22 @@ func TestEverything(t *testing.T) {
 		t.Errorf("issuer: %+v", i)
 	}
 	space := p.Issuers[1]
-	if space.JWKS != "file:testdata/keys/space.json" || space.MaxAge != 0 || space.MaxLifetime != 0 || space.Projects["payments-deploy-automation"] != "payments-api" {
+	if space.JWKS != "file:"+absolute(t, "testdata/keys/space.json") || space.MaxAge != 0 || space.MaxLifetime != 0 || space.Projects["payments-deploy-automation"] != "payments-api" {
 		t.Errorf("issuer: %+v", space)
 	}
 	s := p.Roles[0].Match[0]
-	if want := (Selector{"github", "", "acme", "acme/*", "**/deploy.yml@*", "refs/tags/v?.*", `a\*b`, "self-hosted", "repo:**", 33}); s != want {
+	if want := (Selector{"github", "", "acme", "acme/*", "**/deploy.yml@*", "refs/tags/v?.*", `a\*b`, "self-hosted", "repo:**", 34}); s != want {
 		t.Errorf("selector: have %+v, want %+v", s, want)
 	}
 	if r := p.Roles[0].Rate; r != (Rate{500, Duration(time.Minute)}) || r.String() != "500/60s" || p.RatePeriod() != "60s" || p.Roles[1].Rate.Requests != 100 {
 		t.Errorf("rates: %+v", p.Roles)
 	}
-	if g := p.Grants[1]; !slices.Equal(g.Methods, []string{"GET", "PUT", "M-SEARCH"}) || g.Hosts != nil || g.Line != 43 {
+	if g := p.Grants[1]; !slices.Equal(g.Methods, []string{"GET", "PUT", "M-SEARCH"}) || g.Hosts != nil || g.Line != 44 {
 		t.Errorf("grant: %+v", g)
 	}
 	if !reflect.DeepEqual(p.Protect, Protect{[]string{"www"}, []string{"app"}, []Public{
-		{[]string{"GET"}, []string{"status.example.com"}, []string{"/healthz", "/assets/**"}, 50},
-		{[]string{"GET", "HEAD"}, nil, []string{"/"}, 51},
+		{[]string{"GET"}, []string{"status.example.com"}, []string{"/healthz", "/assets/**"}, 51},
+		{[]string{"GET", "HEAD"}, nil, []string{"/"}, 52},
 	}}) {
 		t.Errorf("protect: %+v", p.Protect)
 	}

@@ -80,6 +80,11 @@ type Gate struct {
 	// and its square. About 0.4 kB of memory each; beyond 100k reading a table
 	// stalls HAProxy. Default 100k.
 	StickSize Count `yaml:"stick_size"`
+	// Peer is an address of this machine, as host:port, at which a HAProxy that is
+	// reloaded hands its counters to the new process, by HAProxy's peers protocol:
+	// without a password, so on loopback. Default: none, and every reload begins
+	// counting anew.
+	Peer string `yaml:"peer"`
 }
 
 // Issuer is one issuer of tokens.

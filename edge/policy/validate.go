@@ -45,6 +45,9 @@ func (p *Policy) validateGate(f *faults) {
 	} else if !isHostPort(g.Log) {
 		f.add("gate.log", "%q must be host:port, such as 127.0.0.1:5514", g.Log)
 	}
+	if g.Peer != "" && !isHostPort(g.Peer) {
+		f.add("gate.peer", "%q must be host:port of this machine, such as 127.0.0.1:10024", g.Peer)
+	}
 	if g.Node != "" && !nodeName.MatchString(g.Node) {
 		f.add("gate.node", `%q must be a host name: letters, digits, ".", "_" and "-"`, g.Node)
 	}

@@ -90,6 +90,10 @@ type Edge struct {
 	// or @every DURATION. Default @every 15m. Tokens of unknown keys have them
 	// asked sooner.
 	KeySchedule string `yaml:"key_schedule"`
+	// KeyAskInterval is how long after one refresh a token of an unknown key may
+	// cause another; the pause doubles while that brings nothing, up to 15m.
+	// Default 30s.
+	KeyAskInterval Duration `yaml:"key_ask_interval"`
 }
 
 // Engine is the embedded engine.
