@@ -249,6 +249,9 @@ func (a attacker) claimValues() []attack {
 		bearer("sub twice", a.raw(`,"sub":"root"`), 401, "claim_duplicate"),
 		bearer("aud an empty list, ours in the next one", a.rs.Token(a.t, json.RawMessage(strings.Replace(string(a.payload()), `"aud":"gate.test"`, `"aud": [ ],"scp":["gate.test"]`, 1))), 401, "claim_type"),
 		bearer("aud twice, with blanks", a.raw(` , "aud" : "x"`), 401, "claim_duplicate"),
+		bearer("exp a text, behind line feeds", a.raw(",\n\"x\": 1,\n\"act\": {\n\"exp\": \"never\"}\n"), 401, "claim_type"),
+		bearer("sub twice, behind line feeds", a.raw(",\n\n\"sub\" :\n \"root\"\n"), 401, "claim_duplicate"),
+		bearer("written over many lines", a.raw(",\n\n\"x\" :\n 1\n"), 200, "ok"),
 		bearer("any claim twice", a.raw(`,"x":{"y":1},"x":2`), 401, "claim_duplicate"),
 		bearer("the same name further down", a.raw(`,"act":{"sub":"root","aud":"x"},"a":["sub","sub"],"b":"\"sub\":1"`), 200, "ok"),
 		bearer("many claims", a.raw(manyClaims(120)), 200, "ok"),
@@ -321,6 +324,9 @@ func (a attacker) headers() []attack {
 	add("Connection", "keep-alive, X-Identity-Sub", 403, "connection_header")
 	add("Connection", "close, x-identity-role", 403, "connection_header")
 	add("Connection", "Keep-Alive", 200, "ok")
+	twice := bearer("two Connection headers", good, 403, "connection_header")
+	twice.headers = http.Header{"Connection": {"keep-alive", "X-Identity-Sub"}}
+	attacks = append(attacks, twice)
 	add("X-Identify", "x", 200, "ok")
 	add("X-Request-ID", "chosen by the client", 200, "ok")
 	for host, status := range map[string]int{

@@ -173,6 +173,20 @@ func TestAbsoluteForm(t *testing.T) {
 	}
 }
 
+// A Host that is a list names no host, though its last element would. Newer
+// HAProxy do not take such a request at all.
+func TestHostIsOneName(t *testing.T) {
+	a := newAttacker(t)
+	for _, host := range []string{"x,secrets.test", "x, secrets.test", "secrets.test,x", "secrets.test\tx"} {
+		conn := dial(t, a.g.URL)
+		fmt.Fprintf(conn, "GET /secrets/x HTTP/1.1\r\nHost: %s\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", host, a.token(nil))
+		reply, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(reply), "HTTP/1.1 403 ") && !strings.HasPrefix(string(reply), "HTTP/1.1 400 ") {
+			t.Errorf("%q: %v, %.40q", host, err, reply)
+		}
+	}
+}
+
 // Over HTTP/2 the same rules hold: it has no reason phrases, no Connection and
 // pseudo-headers in place of the request line.
 func TestHTTP2(t *testing.T) {
