@@ -35,10 +35,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 lint:
-	@unformatted=$$(gofmt -l cmd ingest schema/*.go schema/embedded/*.go schema/schematest deploy bench); \
+	@unformatted=$$(gofmt -l cmd edge ingest internal runtimeapi schema/*.go schema/embedded/*.go schema/schematest deploy bench); \
 	test -z "$$unformatted" || { echo "error: gofmt these files: $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
-	GOOS=darwin $(GO) vet ./ingest/... ./schema/...
+	GOOS=darwin $(GO) vet ./edge/... ./ingest/... ./runtimeapi/... ./schema/...
 	$(GO) run $(STATICCHECK) ./...
 	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; \
 	case "$$out" in \
@@ -48,7 +48,7 @@ lint:
 # Each fuzz target for a short while; longer: make fuzz FUZZTIME=10m
 FUZZTIME ?= 10s
 fuzz:
-	@for pkg in $$($(GO) list ./ingest/... ./schema/... ./cmd/...); do \
+	@for pkg in $$($(GO) list ./edge/... ./ingest/... ./internal/... ./runtimeapi/... ./schema/... ./cmd/...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 		done; \

@@ -12,11 +12,12 @@ func Unknown(what, word string, known []string) string {
 	return text
 }
 
-// nearest is the candidate that takes the fewest edits, "" when all are far.
+// nearest is the candidate that takes the fewest edits, "" when all are far. The
+// word itself is none: it is known in another place of the file.
 func nearest(word string, candidates []string) (best string) {
 	fewest := len(word)/2 + 1
 	for _, c := range candidates {
-		if d := distance(word, c); d < fewest {
+		if d := distance(word, c); d > 0 && d < fewest {
 			best, fewest = c, d
 		}
 	}

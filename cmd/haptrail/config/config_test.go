@@ -88,8 +88,10 @@ func TestEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, unset := range zeroFields(reflect.ValueOf(c.Engine), "engine") {
-		t.Errorf("%s is not set: %v", name, unset)
+	for name, section := range map[string]any{"engine": c.Engine, "edge": c.Edge} {
+		for name, unset := range zeroFields(reflect.ValueOf(section), name) {
+			t.Errorf("%s is not set: %v", name, unset)
+		}
 	}
 	want := map[string][2]string{
 		"dsn":         {c.DSN, "embedded:testdata/data"},
@@ -101,6 +103,10 @@ func TestEverything(t *testing.T) {
 		"client_ca":   {c.Listeners[0].TLS.ClientCA, "testdata/tls/ca.pem"},
 		"unix socket": {c.Listeners[2].Address, "unixgram://testdata/log.sock"},
 		"haproxy_cfg": {c.Formats[1].HAProxyCfg, "testdata/haproxy.cfg"},
+		"policy":      {c.Edge.Policy, "testdata/policy.yaml"},
+		"dir":         {c.Edge.Dir, "testdata/gate"},
+		"binary":      {c.Edge.Binary, "testdata/bin/haproxy"},
+		"files":       {fmt.Sprint(c.Edge.Files), "[testdata/gate /etc/haproxy/haproxy.cfg]"},
 		"retention":   {c.Retention.String(), "9600h0m0s"},
 		"shutdown":    {c.Shutdown.String(), "1m0s"},
 		"vars":        {c.Vars["team"], "tenant"},
