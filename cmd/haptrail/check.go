@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/haptrail/haptrail/cmd/haptrail/config"
+	"github.com/haptrail/haptrail/edge/policy"
 	lf "github.com/haptrail/haptrail/ingest/logformat"
 	"github.com/haptrail/haptrail/ingest/syslog"
+	"github.com/haptrail/haptrail/runtimeapi"
 	"github.com/haptrail/haptrail/schema"
 )
 
@@ -42,6 +44,7 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 	checkFormats(r, cfg)
 	checkListeners(r, cfg)
 	checkEngineUsers(r, cfg)
+	checkEdge(ctx, r, cfg.Edge)
 	if dsn, err := schema.ParseDSN(cfg.DSN); err == nil && cfg.Retention > 0 && dsn.Server != nil {
 		r.warn("retention", "is for embedded engines: on a server the owner of the tables sets their TTL")
 	}
@@ -168,6 +171,40 @@ func checkEngineUsers(r *report, cfg config.Config) {
 		_, err := cfg.Engine.HTTP.Users[i].Password()
 		r.add("engine.http user "+cfg.Engine.HTTP.Users[i].Name, err, "")
 	}
+}
+
+// checkEdge looks at the gate as far as the daemon needs it; the gate itself is
+// the business of edge check.
+func checkEdge(ctx context.Context, r *report, e *config.Edge) {
+	if e == nil {
+		return
+	}
+	p, err := policy.Load(e.Policy)
+	r.add("edge.policy", err, e.Policy)
+	if err == nil {
+		for _, w := range p.Warnings() {
+			r.warn("edge.policy", fmt.Sprintf("line %d: %s", w.Line, w.Text))
+		}
+	}
+	for i, address := range e.Sockets {
+		what := fmt.Sprintf("edge.sockets[%d]", i)
+		client, err := runtimeapi.New(address, runtimeapi.Options{})
+		if err != nil {
+			r.add(what, err, "")
+			continue
+		}
+		version, err := client.Version(ctx)
+		r.add(what, err, "HAProxy "+version.String())
+	}
+	if e.Master == "" {
+		r.warn("edge.master", "is not set: a new key waits for your reload of HAProxy")
+		return
+	}
+	master, err := runtimeapi.NewMaster(e.Master, runtimeapi.Options{})
+	if err == nil {
+		_, err = master.Procs(ctx)
+	}
+	r.add("edge.master", err, e.Master)
 }
 
 // maxClockSkew is how far the engine's clock may be from ours.
