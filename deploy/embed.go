@@ -1,12 +1,17 @@
-// Package deploy holds the configuration that docker-compose.yml and the demo
-// share: an example gate (haproxy.cfg) and its maps, to be copied and changed.
+// Package deploy holds what docker-compose.yml and the demo share, to be copied
+// and changed: a policy, and a HAProxy configuration beside the gate that
+// "haptrail edge render" makes of it.
 package deploy
 
-import "embed"
+import _ "embed"
 
-// Gate holds haproxy.cfg and maps/*.map under these names. The configuration
-// looks for its maps and for keys/*.pem beside itself; the keys are not here,
-// since they are each installation's own.
+// Policy is policy.yaml, the demo's policy file.
 //
-//go:embed haproxy.cfg maps/*.map
-var Gate embed.FS
+//go:embed policy.yaml
+var Policy []byte
+
+// HAProxy is haproxy.cfg, which is read after the rendered folder and lets one
+// frontend in through the gate.
+//
+//go:embed haproxy.cfg
+var HAProxy []byte

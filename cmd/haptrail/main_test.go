@@ -10,7 +10,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/haptrail/haptrail/deploy/demo"
+	"github.com/haptrail/haptrail/edge/haproxy"
 	lf "github.com/haptrail/haptrail/ingest/logformat"
 	"github.com/haptrail/haptrail/schema/embedded"
 )
@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			case "engine":
 				return haveEngine, nil
 			case "haproxy":
-				_, err := demo.FindHaproxy()
+				_, err := haproxy.Find()
 				return err == nil, nil
 			}
 			return false, nil

@@ -9,17 +9,22 @@ import (
 	"time"
 )
 
-// The two paths of the application that do not simply work.
+// The paths of the application that do not simply work, and the one for everybody.
 const (
+	healthPath = "/healthz"               // public in deploy/policy.yaml
 	mirrorPath = "/packages/mirror/"      // a mirror under maintenance: 503
 	slowPath   = "/artifacts/billing/raw" // a download that takes longer than a job waits
 )
 
 // backend is the application behind the gate: a package registry, a deployment
 // service and a vault in one. It trusts the gate, and the gate alone: a request
-// without X-Identity-Sub is a hole, and answered as one.
+// without X-Identity-Sub is a hole, and answered as one, but on the public path.
 func backend() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == healthPath {
+			fmt.Fprintln(w, "ok")
+			return
+		}
 		if r.Header.Get("X-Identity-Sub") == "" || r.Header.Get("Authorization") != "" {
 			http.Error(w, "the gate let through a request without an identity, or with its token", http.StatusInternalServerError)
 			return

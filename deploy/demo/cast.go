@@ -46,6 +46,7 @@ type step struct {
 	times  int
 	burst  bool // times is Options.Burst, and nobody waits in between
 	hangUp bool // the job gives up in the middle of the answer
+	after  bool // begins when GitHub signs with its next key, and asks for a token anew
 	want   answer
 }
 
@@ -78,9 +79,14 @@ func (s step) answered(status int) step { s.want.status = status; return s }
 
 func (s step) abandoned() step { s.hangUp = true; return s }
 
+func (s step) afterRotation() step { s.after = true; return s }
+
+// public is a step that needs no token.
+func (s step) public() step { s.want.reason = "public"; return s }
+
 // cast is who appears, in the order in which the Summary tells it. What a job
-// may do is in deploy/maps/roles.map and grants.map, not here: want is what
-// somebody who has read those two expects.
+// may do is in deploy/policy.yaml, not here: want is what somebody who has read
+// that expects.
 var cast = []job{
 	{
 		name: "payments release", provider: space, project: "payments-api", job: "Publish", run: "2bQWk1XYZ9dE", attempt: 1,
@@ -143,7 +149,7 @@ var cast = []job{
 			get(mirrorPath + "nuget/Newtonsoft.Json.13.0.3.nupkg").repeat(2).answered(http.StatusServiceUnavailable),
 			get("/packages/nuget/Newtonsoft.Json.13.0.3.nupkg"),
 			get(slowPath + "/symbols-7.3.0.tar").abandoned(),
-			put("/artifacts/billing/7.3.0/billing.zip", 32<<10),
+			put("/artifacts/Billing/7.3.0/billing.zip", 32<<10),
 		},
 	},
 	{
@@ -152,8 +158,8 @@ var cast = []job{
 		actor: "sofia-lindqvist", agent: "github-hosted", trigger: "push", status: "success",
 		steps: []step{
 			get("/packages/npm/react-18.3.1.tgz").repeat(6),
-			put("/artifacts/web-shop/4.2.0/bundle.tar.gz", 40<<10),
-			post("/releases/web-shop/4.2.0"),
+			put("/artifacts/acme/web-shop/4.2.0/bundle.tar.gz", 40<<10),
+			post("/releases/acme/web-shop/4.2.0").afterRotation(),
 		},
 	},
 	{
@@ -171,14 +177,14 @@ var cast = []job{
 		name: "shop sync", provider: github, project: "acme/web-shop", job: "acme/web-shop/.github/workflows/sync.yml@refs/heads/main",
 		run: "9817266120", attempt: 1, ref: "refs/heads/main", change: "shop-4.2.0", subject: "repo:acme/web-shop:ref:refs/heads/main",
 		actor: "dependabot[bot]", agent: "github-hosted", trigger: "schedule", status: "failed", token: wrongAudience,
-		steps: []step{get("/artifacts/web-shop/4.1.9/bundle.tar.gz").repeat(2).denied(http.StatusUnauthorized, "aud_bad")},
+		steps: []step{get("/artifacts/acme/web-shop/4.1.9/bundle.tar.gz").repeat(2).denied(http.StatusUnauthorized, "aud_bad")},
 	},
 	{
-		// Known to GitHub, but no line of roles.map names its repository.
+		// Known to GitHub, but no role of policy.yaml is for its repository.
 		name: "experiment", provider: github, project: "acme/experiments", job: "acme/experiments/.github/workflows/try.yml@refs/heads/main",
 		run: "9817270034", attempt: 1, ref: "refs/heads/main", change: "spike", subject: "repo:acme/experiments:ref:refs/heads/main",
 		actor: "ravi-patel", agent: "self-hosted", trigger: "workflow_dispatch", status: "failed",
-		steps: []step{get("/artifacts/web-shop/4.2.0/bundle.tar.gz").denied(http.StatusForbidden, "no_role")},
+		steps: []step{get("/artifacts/acme/web-shop/4.2.0/bundle.tar.gz").denied(http.StatusForbidden, "no_role")},
 	},
 	{
 		name: "app release", provider: gitlab, project: "mobile/shopping-app", job: "gitlab.example.test/mobile/shopping-app//.gitlab-ci.yml@refs/heads/main",
@@ -186,8 +192,8 @@ var cast = []job{
 		actor: "hana.suzuki", agent: "1107", trigger: "push", status: "running",
 		steps: []step{
 			get("/packages/gradle/kotlin-stdlib-2.1.0.jar").repeat(4),
-			put("/artifacts/shopping-app/3.7.0/app-release.aab", 44<<10),
-			post("/packages/generic/shopping-app/3.7.0"),
+			put("/artifacts/mobile/shopping-app/3.7.0/app-release.aab", 44<<10),
+			post("/packages/generic/mobile/shopping-app/3.7.0"),
 		},
 	},
 	{
@@ -205,16 +211,20 @@ var cast = []job{
 		name: "app nightly", provider: gitlab, project: "mobile/shopping-app", job: "gitlab.example.test/mobile/shopping-app//.gitlab-ci.yml@refs/heads/main",
 		run: "574118", attempt: 1, ref: "refs/heads/main", change: "nightly", subject: "project_path:mobile/shopping-app:ref_type:branch:ref:main",
 		actor: "hana.suzuki", agent: "1102", trigger: "schedule", status: "success", token: expired, before: 37 * time.Minute,
-		steps: []step{get("/artifacts/shopping-app/3.6.9/app-release.aab").repeat(2).denied(http.StatusUnauthorized, "exp_bad")},
+		steps: []step{get("/artifacts/mobile/shopping-app/3.6.9/app-release.aab").repeat(2).denied(http.StatusUnauthorized, "exp_bad")},
 	},
 	{
 		// Says that it is the shop's release, with a key of its own.
 		name: "impostor", provider: github, project: "acme/web-shop", job: "acme/web-shop/.github/workflows/release.yml@refs/heads/main",
 		ref: "refs/heads/main", change: "shop-4.2.0", subject: "repo:acme/web-shop:ref:refs/heads/main", actor: "sofia-lindqvist", token: forged,
-		steps: []step{post("/releases/web-shop/4.2.1").repeat(2).denied(http.StatusUnauthorized, "sig_bad")},
+		steps: []step{post("/releases/acme/web-shop/4.2.1").repeat(2).denied(http.StatusUnauthorized, "sig_bad")},
 	},
 	{
+		// Finds the one path that is public, and tries another.
 		name: "somebody with curl", token: absent,
-		steps: []step{get("/secrets/payments/db-password").repeat(2).denied(http.StatusUnauthorized, "no_token")},
+		steps: []step{
+			get(healthPath).public(),
+			get("/secrets/payments/db-password").repeat(2).denied(http.StatusUnauthorized, "no_token"),
+		},
 	},
 }

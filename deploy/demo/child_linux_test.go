@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/haptrail/haptrail/edge/edgetest"
+	"github.com/haptrail/haptrail/runtimeapi"
 )
 
 // helperDir tells the test binary, run once more by TestKilledDemoLeavesNothing,
@@ -21,19 +23,27 @@ func TestHelperWorld(t *testing.T) {
 	if dir == "" {
 		t.Skip("only a part of TestKilledDemoLeavesNothing")
 	}
-	options := testOptions(t, newSink(t))
+	options := testOptions(t, edgetest.NewSink(t))
 	options.Dir = dir
 	w, err := Start(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("pid %d\n", w.gate.command.Process.Pid)
+	client, err := runtimeapi.New(w.StatsSocket(), runtimeapi.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	worker, err := client.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("pids %d %d\n", w.gate.PID(), worker.PID)
 	time.Sleep(time.Minute)
 }
 
 // A demo that is killed without a chance to clean up takes its HAProxy along.
 func TestKilledDemoLeavesNothing(t *testing.T) {
-	options := testOptions(t, newSink(t)) // skips where HAProxy is missing
+	options := testOptions(t, edgetest.NewSink(t)) // skips where HAProxy is missing
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	helper := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestHelperWorld$")
@@ -45,22 +55,20 @@ func TestKilledDemoLeavesNothing(t *testing.T) {
 	if err := helper.Start(); err != nil {
 		t.Fatal(err)
 	}
-	pid := 0
-	for lines := bufio.NewScanner(output); pid == 0 && lines.Scan(); {
-		if text, found := strings.CutPrefix(lines.Text(), "pid "); found {
-			pid, _ = strconv.Atoi(text)
-		}
+	var master, worker int
+	for lines := bufio.NewScanner(output); worker == 0 && lines.Scan(); {
+		_, _ = fmt.Sscanf(lines.Text(), "pids %d %d", &master, &worker) // other lines are go test's
 	}
 	if err := helper.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = helper.Wait() // "signal: killed"
-	if pid == 0 {
-		t.Fatal("the helper started no world")
+	if master == 0 || worker == 0 || master == worker {
+		t.Fatalf("the helper started no world: pids %d and %d", master, worker)
 	}
-	for deadline := time.Now().Add(5 * time.Second); alive(pid); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Second); alive(master) || alive(worker); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("haproxy (pid %d) outlives the demo that was killed", pid)
+			t.Fatalf("haproxy (pids %d and %d) outlives the demo that was killed", master, worker)
 		}
 	}
 }

@@ -38,13 +38,9 @@ func (is *issuer) token(j job, id string, now time.Time) (string, error) {
 // signingKey is the key that signs the job's tokens: its provider's, or for a
 // forged one a stranger's under the provider's kid.
 func (is *issuer) signingKey(j job) (*signingKey, error) {
-	kid := j.kid
-	if kid == "" {
-		kid = is.keys.of(j.provider).Keys[0].KeyID
-	}
-	key := is.keys.find(kid)
+	key := is.key(j.provider, j.kid)
 	if key == nil {
-		return nil, fmt.Errorf("job %q: maps/keys.map has no key %q", j.name, kid)
+		return nil, fmt.Errorf("job %q: %s publishes no key %q", j.name, j.provider, j.kid)
 	}
 	if j.token != forged {
 		return key, nil
@@ -53,7 +49,7 @@ func (is *issuer) signingKey(j job) (*signingKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &signingKey{id: kid, algorithm: jose.RS256, private: stranger}, nil
+	return &signingKey{id: key.id, algorithm: jose.RS256, private: stranger}, nil
 }
 
 // claims is the token's content, named as each provider names it.

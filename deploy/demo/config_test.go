@@ -2,9 +2,10 @@ package demo
 
 import (
 	"context"
-	"io/fs"
+	"errors"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,123 +15,141 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/haptrail/haptrail/deploy"
-	"github.com/haptrail/haptrail/ingest/logformat"
+	"github.com/haptrail/haptrail/edge"
+	"github.com/haptrail/haptrail/edge/check"
+	"github.com/haptrail/haptrail/edge/edgetest"
+	"github.com/haptrail/haptrail/edge/policy"
 )
 
-// config returns the lines of deploy/haproxy.cfg.
-func config(t *testing.T) []string {
-	t.Helper()
-	text, err := fs.ReadFile(deploy.Gate, "haproxy.cfg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Split(string(text), "\n")
-}
-
-// matches returns the first group of each match in the lines that begin with
-// prefix, behind blanks: sorted, each once.
-func matches(lines []string, prefix, pattern string) []string {
-	re := regexp.MustCompile(pattern)
+// matches returns the first group of each match in deploy/haproxy.cfg: sorted,
+// each once.
+func matches(pattern string) []string {
 	var found []string
-	for _, l := range lines {
-		if !strings.HasPrefix(strings.TrimSpace(l), prefix) {
-			continue
-		}
-		for _, m := range re.FindAllStringSubmatch(l, -1) {
-			found = append(found, m[1])
-		}
+	for _, m := range regexp.MustCompile(pattern).FindAllSubmatch(deploy.HAProxy, -1) {
+		found = append(found, string(m[1]))
 	}
 	slices.Sort(found)
 	return slices.Compact(found)
 }
 
-// The file as a user copies it: every environment variable has its default.
+// another starts a world for a HAProxy that somebody else runs, as in
+// docker-compose.yml, and ends it: what stays is its files.
+func another(t *testing.T, change func(*Options)) *World {
+	t.Helper()
+	s := edgetest.NewSink(t) // anything that accepts
+	options := Options{Dir: edgetest.Root(t), Gate: "http://" + s.Address(), IssuerURL: composeIssuer}
+	if change != nil {
+		change(&options)
+	}
+	w, err := Start(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// The files as a user copies them: the policy has nothing to warn of, and the
+// configuration beside the gate leaves it no hole.
+func TestPolicyAndConfigurationPassTheCheck(t *testing.T) {
+	w := another(t, nil)
+	for _, warning := range w.policy.Warnings() {
+		t.Errorf("deploy/policy.yaml: %s", warning)
+	}
+	files := []string{w.options.Edge, filepath.Join("..", "haproxy.cfg")}
+	in := check.Input{
+		Files: files, Dir: w.options.Edge, Policy: w.policy, PolicyFile: w.PolicyFile(),
+		Render:    func() (map[string][]byte, error) { return edge.Render(w.policy, w.keys.Store, w.keys.Options) },
+		Listeners: []string{"tcp://0.0.0.0:5514"}, // of deploy/haptrail.yaml
+		Keys:      w.keys.Store, MasterSocket: "/run/haproxy/master.sock",
+	}
+	found, err := check.Check(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		t.Errorf("%s", f)
+	}
+}
+
+// HAProxy takes what compose gives it, once haptrail has an address there, with
+// every environment variable at its default, and says nothing to it.
 func TestHaproxyAcceptsTheConfiguration(t *testing.T) {
-	haproxy, err := FindHaproxy()
-	if err != nil {
-		t.Skip(err)
+	binary := edgetest.Binary(t)
+	w := another(t, func(o *Options) { o.LogAddress = "127.0.0.1:5514" })
+	output := accept(t, binary, "-f", w.options.Edge, "-f", filepath.Join("..", "haproxy.cfg"))
+	if strings.Contains(output, "WARNING") {
+		t.Errorf("haproxy -c: %s", output)
 	}
-	keys, err := newKeyring()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &World{options: Options{Dir: t.TempDir()}}
-	if w.issuer, err = newIssuer("http://127.0.0.1:9000", keys); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.writeEdge(keys); err != nil {
-		t.Fatal(err)
-	}
-	check := exec.CommandContext(t.Context(), haproxy, "-c", "-V", "-f", w.Config())
-	check.Dir = "/" // relative files are looked for beside the configuration, not here
-	check.Env = []string{"TZ=UTC"}
-	output, err := check.CombinedOutput()
-	if err != nil || !strings.Contains(string(output), "Configuration file is valid") || strings.Contains(string(output), "WARNING") {
+}
+
+// accept runs haproxy -c, without any environment but TZ.
+func accept(t *testing.T, binary string, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), binary, append([]string{"-c", "-V"}, args...)...)
+	command.Env = []string{"TZ=UTC"}
+	output, err := command.CombinedOutput()
+	if err != nil || !strings.Contains(string(output), "Configuration file is valid") {
 		t.Errorf("haproxy -c: %v\n%s", err, output)
 	}
+	return string(output)
 }
 
-// What is logged is what was checked: no req. variable, no header, nothing
-// misspelt, and nothing checked but forgotten.
-func TestLogFormatsHoldCheckedVariablesOnly(t *testing.T) {
-	lines := config(t)
-	logged := matches(lines, "log-format ", `\[var\(([^),]+)\)`)
-	logged = slices.DeleteFunc(logged, func(name string) bool { return name == "txn.uri" }) // holds the query string: never set here
-	set := matches(lines, "http-request set-var", `set-var(?:-fmt)?\((txn\.[a-z_]+)\)`)
-	if !slices.Equal(logged, set) {
-		t.Errorf("logged %q\nset    %q", logged, set)
-	}
-	for _, l := range lines {
-		if rule := strings.TrimSpace(l); strings.HasPrefix(rule, "http-request set-var(txn.") && strings.Contains(rule, "req.bearer") {
-			t.Errorf("a claim goes into the log as it is: %s", rule)
-		}
-	}
-	formats := matches(lines, "log-format ", `'(.+)'`)
-	errors := matches(lines, "error-log-format ", `'(.+)'`)
-	if len(formats) != 1 || len(errors) != 1 {
-		t.Fatalf("want one format of each kind, have %d and %d", len(formats), len(errors))
-	}
-	if formats[0] != logformat.Haptrail {
-		t.Errorf("want haptrail's own format:\n%s\n%s", formats[0], logformat.Haptrail)
-	}
-	same := strings.NewReplacer("var(txn.decision)", "str(deny)", "var(txn.reason)", "str(bad_request)").Replace(formats[0])
-	if errors[0] != same {
-		t.Errorf("the two formats differ in more than decision and reason:\n%s\n%s", errors[0], same)
-	}
-}
-
-func TestKeysAreLoadedAndMapped(t *testing.T) {
-	lines, err := readMap("maps/keys.map")
+// The cast expects of the gate what the policy says, by its own oracle: the two
+// cannot drift apart without a test that says which of them is wrong.
+func TestCastExpectsWhatThePolicySays(t *testing.T) {
+	p, err := policy.Parse(deploy.Policy, "deploy/policy.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var mapped []string
-	for _, l := range lines {
-		_, value, _ := strings.Cut(l[1], "|")
-		mapped = append(mapped, strings.Replace(value, "|", `,"`, 1))
+	judged := 0
+	for _, j := range cast {
+		id := policy.Identity{
+			Issuer: j.provider, Provider: j.provider, Project: j.project, Job: j.job, Run: j.run,
+			Ref: j.ref, SHA: history[j.change].sha, Actor: j.actor, Runner: j.agent, Subject: j.subject,
+		}
+		if j.provider == space { // its tokens say no more than that
+			id = policy.Identity{Issuer: j.provider, Provider: j.provider, Project: j.project, Subject: j.subject}
+		}
+		for _, s := range j.steps {
+			if j.token != genuine && s.want.reason != policy.ReasonPublic {
+				continue // the gate looks no further than the token
+			}
+			judged++
+			have := p.Decide(id, policy.Request{Method: s.method, Host: hostOf(s.path), Path: s.path})
+			if have.Reason != s.want.reason || have.Allow != (s.want.decision == "allow") {
+				t.Errorf("job %q: %s %s: the policy says %+v, the cast wants %+v", j.name, s.method, s.path, have, s.want)
+			}
+		}
 	}
-	slices.Sort(mapped)
-	loaded := matches(config(t), "http-request set-var(req.preload)", `jwt_verify\(([A-Z0-9]+,"[^"]+)"\)`)
-	if !slices.Equal(mapped, loaded) {
-		t.Errorf("maps/keys.map has %q, section 2 of haproxy.cfg loads %q", mapped, loaded)
+	if judged < 25 {
+		t.Errorf("only %d steps were judged", judged)
 	}
 }
 
-// A key of a prefix map that ends in the middle of a name also fits longer names.
-func TestPrefixMapsEndTheirKeys(t *testing.T) {
-	for name, end := range map[string]string{"maps/roles.map": "|", "maps/grants.map": "/"} {
-		lines, err := readMap(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(lines) == 0 {
-			t.Errorf("%s is empty", name)
-		}
-		for _, l := range lines {
-			if !strings.HasSuffix(l[0], end) || strings.Count(l[0], "|") < 2 {
-				t.Errorf("%s: key %q does not end in %q", name, l[0], end)
-			}
-		}
+// No job is named in the policy: the next one of a known project has its role.
+func TestNewJobsInheritTheirRole(t *testing.T) {
+	p, err := policy.Parse(deploy.Policy, "deploy/policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := policy.Identity{
+		Issuer: github, Provider: github, Project: "acme/web-shop", Job: "acme/web-shop/.github/workflows/new.yml@refs/heads/main",
+		Run: "1", Ref: "refs/heads/main", Actor: "somebody-new", Subject: "repo:acme/web-shop:ref:refs/heads/main",
+	}
+	if role, _ := p.Role(id); role != "publisher" {
+		t.Errorf("a new job on the main branch is %q", role)
+	}
+	id.Ref, id.Subject = "refs/heads/idea", "repo:acme/web-shop:ref:refs/heads/idea"
+	if role, _ := p.Role(id); role != "reader" {
+		t.Errorf("a new branch is %q", role)
+	}
+	others := policy.Request{Method: "PUT", Host: "registry.example.test", Path: "/artifacts/Billing/7.3.0/billing.zip"}
+	id.Ref = "refs/heads/main"
+	if have := p.Decide(id, others); have.Reason != policy.ReasonGrantDenied {
+		t.Errorf("a publisher writes another project's artifact: %+v", have)
 	}
 }
 
@@ -141,6 +160,7 @@ type compose struct {
 		Build struct {
 			Context, Dockerfile, Target string
 		}
+		Command     []string
 		Environment map[string]string
 		Volumes     []string
 		DependsOn   map[string]any `yaml:"depends_on"`
@@ -148,16 +168,31 @@ type compose struct {
 	Volumes map[string]any
 }
 
-func TestCompose(t *testing.T) {
-	root := filepath.Join("..", "..")
-	text, err := os.ReadFile(filepath.Join(root, "docker-compose.yml"))
+func readCompose(t *testing.T) (c compose) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docker-compose.yml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c compose
 	if err := yaml.Unmarshal(text, &c); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// mounted is what a service has at a path.
+func (c compose) mounted(service, at string) string {
+	for _, volume := range c.Services[service].Volumes {
+		if parts := strings.Split(volume, ":"); parts[1] == at {
+			return parts[0]
+		}
+	}
+	return ""
+}
+
+func TestCompose(t *testing.T) {
+	root := filepath.Join("..", "..")
+	c := readCompose(t)
 	exists := func(service, path string) {
 		t.Helper()
 		if _, err := os.Stat(filepath.Join(root, path)); err != nil {
@@ -190,49 +225,115 @@ func TestCompose(t *testing.T) {
 		}
 	}
 	gate := c.Services["haproxy"]
-	variables := matches(config(t), "", `\$\{(HAPTRAIL_[A-Z]+)`)
-	if len(variables) == 0 || gate.Environment["TZ"] != "UTC" {
+	variables := matches(`"\$\{(HAPTRAIL_[A-Z]+)`)
+	if len(variables) != 3 || gate.Environment["TZ"] != "UTC" {
 		t.Errorf("variables %q, TZ=%q", variables, gate.Environment["TZ"])
 	}
 	for _, variable := range variables {
 		if gate.Environment[variable] == "" {
 			t.Errorf("service haproxy: %s of haproxy.cfg is not set", variable)
 		}
-		if documented := matches(config(t), "#", `^# +(`+variable+`) `); len(documented) != 1 {
-			t.Errorf("%s is not explained at the top of haproxy.cfg", variable)
-		}
+	}
+	if documented := matches(`(?m)^# +(HAPTRAIL_[A-Z]+) `); !slices.Equal(documented, variables) {
+		t.Errorf("haproxy.cfg explains %q at its top, and uses %q", documented, variables)
 	}
 }
 
-// With Gate set, as in docker-compose.yml, Start runs no HAProxy, but waits for one.
-func TestStartWaitsForAnotherGate(t *testing.T) {
-	s := newSink(t) // anything that accepts
-	dir := t.TempDir()
-	w, err := Start(t.Context(), Options{Dir: dir, Gate: "http://" + s.address(), IssuerURL: "http://world:9000"})
+// What the world renders is where HAProxy is told to read it, under the names
+// that are in it, and for that HAProxy; and the log goes to haptrail.
+func TestComposeFitsTogether(t *testing.T) {
+	c := readCompose(t)
+	gate, flags := c.Services["haproxy"], map[string]string{}
+	for i := 0; i+1 < len(c.Services["world"].Command); i += 2 {
+		flags[c.Services["world"].Command[i]] = c.Services["world"].Command[i+1]
+	}
+	if want := "file:" + path.Join(flags["-edge"], "jwks"); composeJWKS != want {
+		t.Errorf("policy.yaml has %s, the world writes to %s", composeJWKS, want)
+	}
+	if version := strings.TrimPrefix(gate.Image, "haproxy:"); version != flags["-haproxy"] {
+		t.Errorf("HAProxy %s runs with files for %s", version, flags["-haproxy"])
+	}
+	var files []string
+	for i, word := range gate.Command {
+		if word == "-f" {
+			files = append(files, gate.Command[i+1])
+		}
+	}
+	if len(files) != 2 || files[0] != flags["-edge"] || c.mounted("haproxy", files[1]) != "./deploy/haproxy.cfg" {
+		t.Errorf("HAProxy reads %q, the gate is rendered to %s", files, flags["-edge"])
+	}
+	if shared := c.mounted("world", flags["-edge"]); shared == "" || shared != c.mounted("haproxy", flags["-edge"]) {
+		t.Errorf("world and haproxy do not share %s", flags["-edge"])
+	}
+	if own := c.mounted("world", flags["-dir"]); own == "" || own != c.mounted("haptrail", flags["-dir"]) {
+		t.Errorf("haptrail does not see the world's %s", flags["-dir"])
+	}
+	p, err := policy.Parse(deploy.Policy, "deploy/policy.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Error(err)
-	}
-	have, err := os.ReadFile(filepath.Join(dir, "edge", "maps", "issuers.map"))
+	host, port, _ := strings.Cut(p.Gate.Log, ":")
+	config, err := os.ReadFile(filepath.Join("..", "haptrail.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range strings.Split(strings.TrimSpace(string(have)), "\n") {
-		iss, value, _ := strings.Cut(l, " ")
-		lines, err := readMap("maps/issuers.map")
+	if _, found := c.Services[host]; !found || p.Gate.Log != composeLog || !strings.Contains(string(config), "tcp://0.0.0.0:"+port+"\n") {
+		t.Errorf("gate.log is %s, where no haptrail of compose listens", p.Gate.Log)
+	}
+}
+
+// With Gate set, as in docker-compose.yml, Start runs no HAProxy, but renders for
+// one, elsewhere, and waits for it.
+func TestStartRendersForAnotherGate(t *testing.T) {
+	shared := filepath.Join(edgetest.Root(t), "shared")
+	w := another(t, func(o *Options) {
+		o.Dir, o.Edge, o.EdgeBase = filepath.Join(o.Dir, "new"), shared, "/elsewhere"
+	})
+	if w.StatsSocket() != "" || w.gate != nil {
+		t.Error("the world runs a HAProxy of its own")
+	}
+	text, err := os.ReadFile(filepath.Join(shared, edge.GateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"for HAProxy 2.6 and newer", "(/elsewhere/maps/roles.map)", "server haptrail " + composeLog + " "} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks %q", edge.GateFile, want)
+		}
+	}
+	for _, provider := range providers {
+		keys, err := os.ReadFile(filepath.Join(shared, "jwks", provider+".json"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(lines, [2]string{iss, value}) {
-			t.Errorf("compose mounts an issuers.map without %q", l)
+		for _, k := range w.issuer.keys(provider) {
+			if !strings.Contains(string(keys), `"`+k.id+`"`) {
+				t.Errorf("%s.json lacks %s", provider, k.id)
+			}
+		}
+		if strings.Contains(string(keys), `"d":`) {
+			t.Errorf("%s.json holds a private key", provider)
 		}
 	}
-	s.listener.Close()
+	if _, err := os.Stat(w.RunsFile()); err != nil {
+		t.Error(err)
+	}
+
+	// A world that cannot be set up does not look as if it were.
+	failing := w.options
+	failing.Edge = filepath.Join(w.options.Dir, "policy.yaml") // a file
+	if _, err := Start(t.Context(), failing); err == nil {
+		t.Fatal("started")
+	}
+	if _, err := os.Stat(w.RunsFile()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("runs.json of an earlier world stays, by which compose starts HAProxy: %v", err)
+	}
+
+	silent := w.options
+	silent.Gate = "http://127.0.0.1:1"
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
-	if _, err := Start(ctx, Options{Dir: dir, Gate: "http://" + s.address()}); err == nil || !strings.Contains(err.Error(), "does not answer") {
-		t.Errorf("want an error that says that the gate does not answer, have %v", err)
+	if _, err := Start(ctx, silent); err == nil {
+		t.Error("started without a gate")
 	}
 }

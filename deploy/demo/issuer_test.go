@@ -1,16 +1,21 @@
 package demo
 
 import (
+	"crypto"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/haptrail/haptrail/edge/edgetest"
+	"github.com/haptrail/haptrail/edge/keys"
 )
 
 func getJSON(t *testing.T, url string, v any) {
@@ -31,7 +36,7 @@ func getJSON(t *testing.T, url string, v any) {
 // Whoever knows an issuer's URL can check its tokens: discovery leads to the
 // keys, the keys verify the token, and they are those that the gate has.
 func TestTokensVerifyByDiscovery(t *testing.T) {
-	s := newSink(t)
+	s := edgetest.NewSink(t)
 	w := startWorld(t, s, nil)
 	algorithms := make(map[string]int)
 	for _, j := range cast {
@@ -54,14 +59,14 @@ func TestTokensVerifyByDiscovery(t *testing.T) {
 			}
 			jwks = document.JWKSURI
 		}
-		var keys jose.JSONWebKeySet
-		getJSON(t, jwks, &keys)
+		var set jose.JSONWebKeySet
+		getJSON(t, jwks, &set)
 		signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256, jose.ES256})
 		if err != nil {
 			t.Fatal(err)
 		}
 		header := signed.Signatures[0].Header
-		found := keys.Key(header.KeyID)
+		found := set.Key(header.KeyID)
 		if len(found) != 1 || found[0].Algorithm != header.Algorithm || !found[0].IsPublic() {
 			t.Fatalf("%s: kid %q: %+v", j.name, header.KeyID, found)
 		}
@@ -69,35 +74,73 @@ func TestTokensVerifyByDiscovery(t *testing.T) {
 			t.Errorf("%s: %v", j.name, err)
 		}
 		algorithms[header.Algorithm]++
-		checkPEM(t, w, header.KeyID, found[0])
+		checkPEM(t, w, j.provider, found[0])
 	}
 	if algorithms["RS256"] == 0 || algorithms["ES256"] == 0 {
 		t.Errorf("the cast signs with %v", algorithms)
 	}
 }
 
-func checkPEM(t *testing.T, w *World, kid string, want jose.JSONWebKey) {
+func checkPEM(t *testing.T, w *World, provider string, want jose.JSONWebKey) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(w.Config()), "keys", kid+".pem"))
+	stored := w.keys.Store.Keys()
+	i := slices.IndexFunc(stored, func(k keys.Key) bool { return k.Issuer == provider && k.KID == want.KeyID })
+	if i < 0 {
+		t.Fatalf("the gate has no key %s of %s", want.KeyID, provider)
+	}
+	text, err := os.ReadFile(filepath.Join(w.options.Edge, stored[i].File))
 	if err != nil {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode(text)
 	if block == nil || block.Type != "PUBLIC KEY" {
-		t.Fatalf("%s.pem: %s", kid, text)
+		t.Fatalf("%s: %s", stored[i].File, text)
 	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if equal, ok := public.(interface{ Equal(x any) bool }); ok && !equal.Equal(want.Key) {
-		t.Errorf("%s.pem is not the published key", kid)
+	if equal, ok := public.(interface{ Equal(x crypto.PublicKey) bool }); !ok || !equal.Equal(want.Key) {
+		t.Errorf("%s is not the published key", stored[i].File)
 	}
 }
 
-func TestReadMapRefusesAKeyWithoutValue(t *testing.T) {
-	if _, err := readMap("haproxy.cfg"); err == nil { // "global" stands alone on its line
-		t.Error("read a file that is no map")
+// A provider's next key is nowhere to be seen before it is published; the old one
+// signs until the provider changes over, and is gone when it is withdrawn.
+func TestKeysOfOneIssuerChange(t *testing.T) {
+	all, err := newKeyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := newIssuer("http://issuer.test/", all)
+	check := func(step, signs string, published ...string) {
+		t.Helper()
+		var kids []string
+		for _, k := range is.keys(github) {
+			kids = append(kids, k.id)
+		}
+		if have := is.key(github, "").id; have != signs || !slices.Equal(kids, published) {
+			t.Errorf("%s: signs with %s, want %s; publishes %q, want %q", step, have, signs, kids, published)
+		}
+	}
+	check("before", "github-2026a", "github-2026a")
+	old, next, ok := is.publishNext(github)
+	if !ok || old.id != "github-2026a" || next.id != "github-2026b" {
+		t.Fatalf("%+v, %+v, %t", old, next, ok)
+	}
+	check("published", "github-2026a", "github-2026a", "github-2026b")
+	is.signWith(next)
+	check("changed over", "github-2026b", "github-2026a", "github-2026b")
+	is.withdraw(old)
+	check("withdrawn", "github-2026b", "github-2026b")
+	if _, _, ok := is.publishNext(github); ok {
+		t.Error("there is a third key")
+	}
+	if _, _, ok := is.publishNext(space); ok {
+		t.Error("space has a second key")
+	}
+	if is.key(github, "github-2026a") != nil || is.key(space, "github-2026b") != nil {
+		t.Error("a key is found that its issuer does not publish")
 	}
 }
 

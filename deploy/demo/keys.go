@@ -6,52 +6,39 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/haptrail/haptrail/deploy"
 )
-
-// teamcityBits is the size of TeamCity's own RSA keys; 2048 is usual elsewhere.
-const teamcityBits = 3072
 
 // signingKey is a key of an issuer: the private half stays in this process.
 type signingKey struct {
 	id        string // kid
 	provider  string // whose key it is
 	algorithm jose.SignatureAlgorithm
-	file      string // the public half's name below the gate's directory
+	bits      int  // of RSA
+	later     bool // kept back: for the issuer to change to
 	private   crypto.Signer
 }
 
-// keyring holds the keys that deploy/maps/keys.map names, in its order.
+// keyring holds keys; of each provider the first one signs first.
 type keyring []*signingKey
 
-// newKeyring makes a fresh private key for each line of keys.map, so that the
-// map alone says which issuer signs with what.
+// newKeyring makes the issuers' keys anew, each time that a world starts.
+// TeamCity's own RSA keys have 3072 bits; 2048 is usual elsewhere.
 func newKeyring() (keyring, error) {
-	lines, err := readMap("maps/keys.map")
-	if err != nil {
-		return nil, err
+	keys := keyring{
+		{id: "space-2026a", provider: space, algorithm: jose.RS256, bits: 2048},
+		{id: "teamcity-2026a", provider: teamcity, algorithm: jose.ES256},
+		{id: "teamcity-2025b", provider: teamcity, algorithm: jose.RS256, bits: 3072},
+		{id: "github-2026a", provider: github, algorithm: jose.RS256, bits: 2048},
+		{id: "github-2026b", provider: github, algorithm: jose.RS256, bits: 2048, later: true},
+		{id: "gitlab-2026a", provider: gitlab, algorithm: jose.RS256, bits: 2048},
 	}
-	keys := make(keyring, len(lines))
 	var group errgroup.Group
-	for i, line := range lines {
-		value := strings.Split(line[1], "|")
-		if len(value) != 3 {
-			return nil, fmt.Errorf("maps/keys.map: %s: want issuer|algorithm|file, have %q", line[0], line[1])
-		}
-		k := &signingKey{id: line[0], provider: value[0], algorithm: jose.SignatureAlgorithm(value[1]), file: value[2]}
-		keys[i] = k
+	for _, k := range keys {
 		group.Go(k.generate)
 	}
 	return keys, group.Wait()
@@ -63,11 +50,7 @@ func (k *signingKey) generate() (err error) {
 	case jose.ES256:
 		k.private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case jose.RS256:
-		bits := 2048
-		if k.provider == teamcity {
-			bits = teamcityBits
-		}
-		k.private, err = rsa.GenerateKey(rand.Reader, bits)
+		k.private, err = rsa.GenerateKey(rand.Reader, k.bits)
 	default:
 		err = fmt.Errorf("algorithm %s: the demo signs with RS256 and ES256", k.algorithm)
 	}
@@ -87,44 +70,26 @@ func (keys keyring) find(kid string) *signingKey {
 	return nil
 }
 
-// of returns the public keys of one issuer as a JWKS (RFC 7517).
-func (keys keyring) of(provider string) jose.JSONWebKeySet {
-	var set jose.JSONWebKeySet
+// of returns the keys of one issuer.
+func (keys keyring) of(provider string) keyring {
+	var own keyring
 	for _, k := range keys {
 		if k.provider == provider {
-			set.Keys = append(set.Keys, jose.JSONWebKey{
-				Key: k.private.Public(), KeyID: k.id, Algorithm: string(k.algorithm), Use: "sig",
-			})
+			own = append(own, k)
 		}
+	}
+	return own
+}
+
+// public returns the public halves as a JWKS (RFC 7517).
+func (keys keyring) public() jose.JSONWebKeySet {
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	for _, k := range keys {
+		set.Keys = append(set.Keys, jose.JSONWebKey{
+			Key: k.private.Public(), KeyID: k.id, Algorithm: string(k.algorithm), Use: "sig",
+		})
 	}
 	return set
-}
-
-// write stores each public key below dir, as the PEM of a SubjectPublicKeyInfo:
-// the only form that HAProxy's jwt_verify takes beside a certificate.
-func (keys keyring) write(dir string) error {
-	for _, k := range keys {
-		path := filepath.Join(dir, filepath.FromSlash(k.file))
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err
-		}
-		text, err := publicPEM(k.private.Public())
-		if err != nil {
-			return fmt.Errorf("key %s: %w", k.id, err)
-		}
-		if err := os.WriteFile(path, text, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func publicPEM(key crypto.PublicKey) ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }
 
 // sign returns the claims as a JWS in compact form (RFC 7515), kid in its header.
@@ -144,26 +109,4 @@ func (k *signingKey) sign(claims map[string]any) (string, error) {
 		return "", fmt.Errorf("key %s: %w", k.id, err)
 	}
 	return signed.CompactSerialize()
-}
-
-// readMap reads one of the gate's map files as HAProxy does: a key up to the
-// first blank, the rest of the line its value, "#" lines left out.
-func readMap(name string) ([][2]string, error) {
-	text, err := fs.ReadFile(deploy.Gate, name)
-	if err != nil {
-		return nil, err
-	}
-	var lines [][2]string
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		key, value, found := strings.Cut(line, " ")
-		if !found {
-			return nil, fmt.Errorf("%s: %q has no value", name, key)
-		}
-		lines = append(lines, [2]string{key, strings.TrimSpace(value)})
-	}
-	return lines, nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/haptrail/haptrail/edge/edgetest"
 )
 
 func readRows[T any](t *testing.T, path string) []T {
@@ -23,7 +25,7 @@ func readRows[T any](t *testing.T, path string) []T {
 }
 
 func TestRunsAndCommitsFiles(t *testing.T) {
-	s := newSink(t)
+	s := edgetest.NewSink(t)
 	w := startWorld(t, s, func(o *Options) { o.Burst = 1 })
 	for _, r := range readRows[Run](t, w.RunsFile()) {
 		if over := r.FinishedAt != nil; over != (r.Run == "574118") {

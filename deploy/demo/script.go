@@ -18,6 +18,9 @@ import (
 // patience is how long a job reads an answer that it abandons (step.hangUp).
 const patience = 300 * time.Millisecond
 
+// errImpatient is why such an answer is not read to its end.
+var errImpatient = errors.New("the job hung up")
+
 // requestTimeout bounds any other request; the gate's own timeouts are shorter.
 const requestTimeout = 30 * time.Second
 
@@ -31,6 +34,7 @@ type Summary struct {
 	Allowed  int           // of them, by the gate's decision
 	Denied   int           // of them
 	Elapsed  time.Duration // from the first job's start to the last one's end
+	Rotation *Rotation     // nil without Options.Rotate, or when it failed
 }
 
 // JobResult is one job's part of a Summary. Provider, Project, Run and Commit
@@ -51,6 +55,9 @@ type Request struct {
 	Method, Host, Path string
 	Status             int // as the job read it
 	Decision, Reason   string
+
+	began, ended time.Time
+	lost         bool // no answer, or another than that
 }
 
 // Count returns how many of the job's requests came to that decision and reason.
@@ -65,7 +72,7 @@ func (r JobResult) Count(decision, reason string) int {
 }
 
 // Run plays the script once: all jobs at the same time, their requests one after
-// another. The error joins every answer that was not the expected one, each with
+// another, and meanwhile the rotation of a key. The error joins every answer that was not the expected one, each with
 // its job and request; the Summary is what was done until then.
 func (w *World) Run(ctx context.Context) (Summary, error) {
 	w.say("traffic: %d jobs of four CI providers, for about %s", len(cast), w.options.Duration)
@@ -76,13 +83,13 @@ func (w *World) Run(ctx context.Context) (Summary, error) {
 	for i, j := range cast {
 		jobs.Go(func() {
 			p := w.player(j, i, 0)
-			defer p.client.CloseIdleConnections()
 			faults[i] = p.play(ctx)
 			results[i] = p.result
 		})
 	}
+	rotation, err := w.rotate(ctx)
 	jobs.Wait()
-	summary := Summary{Jobs: results, Elapsed: time.Since(begin)}
+	summary := Summary{Jobs: results, Elapsed: time.Since(begin), Rotation: rotation}
 	for _, r := range results {
 		for _, q := range r.Requests {
 			summary.Requests++
@@ -91,12 +98,15 @@ func (w *World) Run(ctx context.Context) (Summary, error) {
 			} else {
 				summary.Denied++
 			}
+			if rotation != nil {
+				rotation.count(q)
+			}
 		}
 	}
 	w.mu.Lock()
 	w.ended = time.Now()
 	w.mu.Unlock()
-	return summary, errors.Join(append(faults, w.writeHistory())...)
+	return summary, errors.Join(append(faults, err, w.writeHistory())...)
 }
 
 // Idle sends one harmless request after another, of the jobs that still run,
@@ -108,11 +118,6 @@ func (w *World) Idle(ctx context.Context) {
 			running = append(running, w.player(j, i, 1))
 		}
 	}
-	defer func() {
-		for _, p := range running {
-			p.client.CloseIdleConnections()
-		}
-	}()
 	for n := 0; pause(ctx, idlePause) == nil; n++ {
 		p := running[n%len(running)]
 		if token, err := w.issuer.token(p.job, p.newID(), time.Now()); err == nil {
@@ -146,7 +151,9 @@ func (w *World) player(j job, index int, act uint64) *player {
 	return &player{
 		world: w, job: j, result: result,
 		random: rand.New(rand.NewPCG(w.options.Seed+act<<32, uint64(index+1))),
-		client: &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DialContext: dialer.DialContext}},
+		// Each request on a connection of its own, as a job's steps are processes of
+		// their own.
+		client: &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}},
 	}
 }
 
@@ -171,6 +178,11 @@ func (p *player) play(ctx context.Context) error {
 	}
 	var faults []error
 	for _, s := range p.job.steps {
+		if s.after {
+			if token, err = p.anew(ctx); err != nil {
+				return errors.Join(append(faults, err)...)
+			}
+		}
 		times, wait := s.times, duration/time.Duration(total)
 		if s.burst {
 			times = p.world.options.Burst
@@ -188,12 +200,24 @@ func (p *player) play(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
+// anew waits until GitHub signs with its next key, and asks for a token again.
+func (p *player) anew(ctx context.Context) (string, error) {
+	select {
+	case <-p.world.rotated:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	return p.world.issuer.token(p.job, p.newID(), time.Now())
+}
+
 // request sends one request, notes it, and compares the answer.
 func (p *player) request(ctx context.Context, token string, s step) error {
+	began := time.Now()
 	status, err := p.send(ctx, token, s)
 	p.result.Requests = append(p.result.Requests, Request{
 		Method: s.method, Host: hostOf(s.path), Path: s.path,
 		Status: status, Decision: s.want.decision, Reason: s.want.reason,
+		began: began, ended: time.Now(), lost: err != nil || status != s.want.status,
 	})
 	switch {
 	case err != nil:
@@ -206,11 +230,8 @@ func (p *player) request(ctx context.Context, token string, s step) error {
 
 // send returns the answer's status, once it was read or abandoned as the step wants.
 func (p *player) send(ctx context.Context, token string, s step) (int, error) {
-	if s.hangUp {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
-	}
+	ctx, hangUp := context.WithCancelCause(ctx)
+	defer hangUp(nil)
 	r, err := http.NewRequestWithContext(ctx, s.method, p.world.Gate()+s.path, bytes.NewReader(make([]byte, s.size)))
 	if err != nil {
 		return 0, err
@@ -228,11 +249,14 @@ func (p *player) send(ctx context.Context, token string, s step) (int, error) {
 		return 0, err
 	}
 	defer response.Body.Close()
+	if s.hangUp { // in the middle of the answer: however long that took to begin
+		defer time.AfterFunc(patience, func() { hangUp(errImpatient) }).Stop()
+	}
 	_, err = io.Copy(io.Discard, response.Body)
 	switch {
 	case s.hangUp && err == nil:
 		return response.StatusCode, errors.New("the answer came before the job hung up")
-	case s.hangUp && errors.Is(err, context.DeadlineExceeded):
+	case s.hangUp && errors.Is(context.Cause(ctx), errImpatient):
 		err = nil
 	}
 	return response.StatusCode, err

@@ -3,8 +3,9 @@
 //
 //	cast (cast.go): 15 jobs           issuer (issuer.go): discovery, JWKS
 //	  |  bearer token <------------- signed in this process (keys.go, claims.go)
-//	  v                                |  public keys, as PEM
-//	gate: HAProxy, ../haproxy.cfg <----+
+//	  v                                |  public keys, by package edge
+//	gate: HAProxy, rendered from <-----+
+//	  |   ../policy.yaml (gate.go)     '-- one of them changes meanwhile (rotation.go)
 //	  |  allowed         \
 //	  v                   \  one log line a request, ring over TCP
 //	backend (backend.go)   +------> Options.LogAddress: haptrail
@@ -25,7 +26,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/haptrail/haptrail/deploy"
+	"github.com/haptrail/haptrail/edge"
+	"github.com/haptrail/haptrail/edge/haproxy"
+	"github.com/haptrail/haptrail/edge/policy"
+	"github.com/haptrail/haptrail/runtimeapi"
 )
 
 // Defaults of Options.
@@ -37,24 +41,40 @@ const (
 // Options says how to set the world up. Dir is required, and without Gate also
 // LogAddress and Haproxy.
 type Options struct {
-	// Dir is a scratch directory, made when it is missing. Start writes edge/
-	// (configuration, maps and public keys of the gate), haproxy.log,
-	// haproxy.sock, runs.json and commits.json there. Its path must leave room
-	// for a unix socket: some 75 bytes.
+	// Dir is a scratch directory, made when it is missing. Start writes
+	// policy.yaml, edge/ (the rendered gate), haproxy.cfg, haproxy.log, two
+	// sockets, runs.json and commits.json there. Its path must leave room for a
+	// unix socket, some 75 bytes, and consist of letters, digits, "/", "_", "."
+	// and "-" alone.
 	Dir string
 
-	// LogAddress is haptrail's TCP syslog listener, as host:port.
+	// LogAddress is haptrail's TCP syslog listener, as host:port. Default: the
+	// one that deploy/policy.yaml names.
 	LogAddress string
 
-	// Haproxy is the path of the binary; see FindHaproxy.
+	// Haproxy is the path of the binary; see haproxy.Find.
 	Haproxy string
+
+	// Rotate has one issuer change its signing key in the middle of Run. Needs a
+	// HAProxy of our own: it is reloaded for its keys.
+	Rotate bool
 
 	// Listen is where the gate listens. Default "127.0.0.1:0": any free port.
 	Listen string
 
-	// Gate is the URL of a HAProxy that is run by somebody else with Dir/edge as
-	// its configuration (docker-compose.yml). Start then starts none.
+	// Gate is the URL of a HAProxy that is run by somebody else with the files in
+	// Edge (docker-compose.yml). Start then starts none.
 	Gate string
+
+	// Edge is the folder of the gate's files. Default Dir/edge.
+	Edge string
+
+	// EdgeBase is that folder's path as the HAProxy behind Gate sees it. Default
+	// Edge.
+	EdgeBase string
+
+	// Version is that HAProxy's. Default 2.6: newer ones take its files too.
+	Version runtimeapi.Version
 
 	// IssuerListen and BackendListen are the addresses of the issuers and the
 	// application. Default "127.0.0.1:0".
@@ -87,6 +107,12 @@ func (o *Options) setDefaults() error {
 	if o.Gate == "" && (o.LogAddress == "" || o.Haproxy == "") {
 		return errors.New("demo: LogAddress and Haproxy are both needed to start a gate")
 	}
+	if o.Gate != "" && o.Rotate {
+		return errors.New("demo: Rotate needs a HAProxy of our own, so Gate must be empty")
+	}
+	if err := o.setFolders(); err != nil {
+		return err
+	}
 	for _, address := range []*string{&o.Listen, &o.IssuerListen, &o.BackendListen} {
 		if *address == "" {
 			*address = "127.0.0.1:0"
@@ -104,13 +130,38 @@ func (o *Options) setDefaults() error {
 	return nil
 }
 
+// setFolders makes paths absolute, as HAProxy's arguments want them.
+func (o *Options) setFolders() (err error) {
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if o.Edge == "" {
+		o.Edge = filepath.Join(o.Dir, "edge")
+	}
+	if o.Edge, err = filepath.Abs(o.Edge); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if o.EdgeBase == "" {
+		o.EdgeBase = o.Edge
+	}
+	if o.Version == (runtimeapi.Version{}) {
+		o.Version = edge.Oldest
+	}
+	return nil
+}
+
 // World is a running world. Close ends it.
 type World struct {
 	options Options
 	began   time.Time
 	issuer  *issuer
+	policy  *policy.Policy
+	keys    *edge.Refresher // keeps the gate's keys
 	gateURL string
-	gate    *gate // nil where somebody else runs it
+	gate    *haproxy.Process // nil where somebody else runs it
+
+	rotated chan struct{} // closed by release: no rotation is to be waited for
+	release func()
 
 	servers []*http.Server // issuers and application
 	closing sync.Once
@@ -126,7 +177,11 @@ func Start(ctx context.Context, options Options) (*World, error) {
 	if err := options.setDefaults(); err != nil {
 		return nil, err
 	}
-	w := &World{options: options, began: time.Now()}
+	w := &World{options: options, began: time.Now(), rotated: make(chan struct{})}
+	w.release = sync.OnceFunc(func() { close(w.rotated) })
+	if !options.Rotate {
+		w.release()
+	}
 	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
@@ -134,6 +189,10 @@ func Start(ctx context.Context, options Options) (*World, error) {
 }
 
 func (w *World) start(ctx context.Context) error {
+	// It tells docker-compose.yml that the gate's files are there.
+	if err := os.Remove(w.RunsFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	w.say("making the issuers' signing keys (RS256 and ES256)")
 	keys, err := newKeyring()
 	if err != nil {
@@ -147,16 +206,15 @@ func (w *World) start(ctx context.Context) error {
 	if base == "" {
 		base = "http://" + issuers.Addr().String()
 	}
-	if w.issuer, err = newIssuer(base, keys); err != nil {
-		return errors.Join(err, issuers.Close())
-	}
+	w.issuer = newIssuer(base, keys)
 	w.serve(issuers, w.issuer.handler())
 	app, err := listen("application", w.options.BackendListen)
 	if err != nil {
 		return err
 	}
 	w.serve(app, backend())
-	if err := w.writeEdge(keys); err != nil {
+	w.say("rendering HAProxy's configuration from policy.yaml, with the issuers' public keys")
+	if err := w.render(ctx); err != nil {
 		return err
 	}
 	if err := w.writeHistory(); err != nil {
@@ -170,78 +228,26 @@ func (w *World) start(ctx context.Context) error {
 	return w.startGate(ctx, app.Addr().String())
 }
 
-func (w *World) startGate(ctx context.Context, app string) error {
-	w.say("starting HAProxy (%s)", w.options.Haproxy)
-	listener, err := listen("gate", w.options.Listen)
-	if err != nil {
-		return err
-	}
-	defer listener.Close() // the child has a copy of its own
-	w.gateURL = "http://" + listener.Addr().String()
-	w.gate, err = startGate(ctx, gateOptions{
-		binary: w.options.Haproxy, dir: w.options.Dir, listen: listener, app: app, log: w.options.LogAddress,
-	})
-	return err
-}
-
-// writeEdge writes the gate's directory: the example configuration as it is,
-// its maps with the issuers' real URLs, and the public keys.
-func (w *World) writeEdge(keys keyring) error {
-	edge := filepath.Join(w.options.Dir, "edge")
-	err := fs.WalkDir(deploy.Gate, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		path := filepath.Join(edge, filepath.FromSlash(name))
-		if entry.IsDir() {
-			return os.MkdirAll(path, 0o755)
-		}
-		text, err := fs.ReadFile(deploy.Gate, name)
-		if err != nil {
-			return err
-		}
-		if name == "maps/issuers.map" {
-			text = w.issuer.issuersMap()
-		}
-		return os.WriteFile(path, text, 0o644)
-	})
-	if err != nil {
-		return fmt.Errorf("write the gate's configuration: %w", err)
-	}
-	return keys.write(edge)
-}
-
 // Gate is the URL that jobs send their requests to.
 func (w *World) Gate() string { return w.gateURL }
-
-// StatsSocket is the path of the gate's stats socket; empty where somebody else
-// runs the gate.
-func (w *World) StatsSocket() string {
-	if w.gate == nil {
-		return ""
-	}
-	return w.gate.socket
-}
-
-// Config is the path of the gate's configuration.
-func (w *World) Config() string { return filepath.Join(w.options.Dir, "edge", "haproxy.cfg") }
 
 // Issuers are the issuers' URLs. Below each but Space's is
 // /.well-known/openid-configuration.
 func (w *World) Issuers() []string {
-	return []string{w.issuer.url(space), w.issuer.url(teamcity), w.issuer.url(github), w.issuer.url(gitlab)}
+	var urls []string
+	for _, provider := range providers {
+		urls = append(urls, w.issuer.url(provider))
+	}
+	return urls
 }
 
 // Close ends the gate, the application and the issuers, within seconds. Files
-// stay, but for the socket. It may be called again, and from several goroutines.
+// stay, but for the sockets. It may be called again, and from several goroutines.
 func (w *World) Close() error {
 	w.closing.Do(func() {
 		var faults []error
 		if w.gate != nil {
-			faults = append(faults, w.gate.stop())
-			if err := os.Remove(w.gate.socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				faults = append(faults, err)
-			}
+			faults = append(faults, w.gate.Stop())
 		}
 		for _, server := range w.servers {
 			faults = append(faults, server.Close())

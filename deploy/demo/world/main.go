@@ -1,6 +1,7 @@
-// Command world is the demo's traffic for docker-compose.yml: it writes the
-// public keys that the gate reads, serves the issuers and the application, plays
-// the CI jobs once the gate is there, and keeps a light trickle going. On one
+// Command world is the demo's traffic for docker-compose.yml: it renders the gate
+// with the issuers' public keys into a shared folder, serves the issuers and the
+// application, plays the CI jobs once the gate is there, and keeps a light trickle
+// going. On one
 // machine "haptrail demo" does all of it, HAProxy included.
 package main
 
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/haptrail/haptrail/deploy/demo"
+	"github.com/haptrail/haptrail/runtimeapi"
 )
 
 // gateTimeout is how long the gate may take to come up.
@@ -26,9 +28,15 @@ func main() {
 		Logger:   logger,
 		Progress: func(step string) { logger.Info(step) },
 	}
-	flag.StringVar(&options.Dir, "dir", "/world", "`directory` for edge/keys, runs.json and commits.json")
+	flag.StringVar(&options.Dir, "dir", "/world", "`directory` for policy.yaml, runs.json and commits.json")
+	flag.StringVar(&options.Edge, "edge", "/edge", "`directory` for the gate's files, which HAProxy reads")
+	flag.StringVar(&options.EdgeBase, "base", "", "that directory's `path` as HAProxy sees it (default: the same)")
+	flag.Func("haproxy", "the HAProxy `version` to render for (default 2.6, which newer ones take too)", func(text string) (err error) {
+		options.Version, err = runtimeapi.ParseVersion(text)
+		return err
+	})
 	flag.StringVar(&options.Gate, "gate", "http://haproxy:8080", "`URL` of the gate")
-	flag.StringVar(&options.IssuerURL, "issuer", "http://world:9000", "base `URL` of the issuers, as in maps/issuers.map")
+	flag.StringVar(&options.IssuerURL, "issuer", "https://ci.example.test", "base `URL` of the issuers, as in policy.yaml")
 	flag.StringVar(&options.IssuerListen, "listen-issuer", ":9000", "`address` of the issuers")
 	flag.StringVar(&options.BackendListen, "listen-app", ":9001", "`address` of the application")
 	flag.Parse()
