@@ -57,7 +57,9 @@ type attacker struct {
 	claims map[string]any // a deployer's
 }
 
-func newAttacker(t *testing.T) attacker {
+func newAttacker(t *testing.T) attacker { return newAttackerWith(t, edgetest.Options{}) }
+
+func newAttackerWith(t *testing.T, o edgetest.Options) attacker {
 	edgetest.Binary(t)
 	root := edgetest.Root(t)
 	a := attacker{
@@ -71,7 +73,7 @@ func newAttacker(t *testing.T) attacker {
 		edgetest.NewSigner(t, "es384", jose.ES384, 0), edgetest.NewSigner(t, "es512", jose.ES512, 0))
 	edgetest.WriteJWKS(t, filepath.Join(root, "jwks/lab.json"), a.shared)
 	edgetest.WriteJWKS(t, filepath.Join(root, "jwks/loose.json"), a.loose)
-	a.g = edgetest.Start(t, root, attackPolicy, edgetest.Options{})
+	a.g = edgetest.Start(t, root, attackPolicy, o)
 	now := time.Now().Unix()
 	a.claims = map[string]any{
 		"iss": "https://hub.test", "aud": "gate.test", "sub": "repo:acme/shop:ref:refs/heads/main", "jti": "7d3f-1",

@@ -255,6 +255,7 @@ var variable = regexp.MustCompile(`set-var(?:-fmt)?\(((?:req|txn)\.[a-z0-9_]+)\)
 // reset puts rules into the file that forget every variable which later ones
 // set: one that a rule cannot set (a claim is missing, a look-up fails) keeps its
 // value, and a user's "tcp-request content set-var" comes before all of ours.
+// What is remembered for the connection (sess.) is not among them.
 func reset(text []byte) []byte {
 	names := make(map[string]bool)
 	for _, match := range variable.FindAllSubmatch(text, -1) {
