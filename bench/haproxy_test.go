@@ -3,12 +3,10 @@ package bench
 import (
 	"bytes"
 	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haptrail/haptrail/edge/edgetest"
+	"github.com/haptrail/haptrail/edge/haproxy"
 	"github.com/haptrail/haptrail/schema/schematest"
 )
 
@@ -56,10 +56,7 @@ const burst = 10 * time.Second
 // load generator, HAProxy and receiver on the same processors. Every request
 // that HAProxy counted must be stored.
 func BenchmarkHAProxyBurst(b *testing.B) {
-	binary, err := findHAProxy()
-	if err != nil {
-		b.Skip(err)
-	}
+	binary := edgetest.Binary(b)
 	store := schematest.Open(b)
 	sending := time.Duration(float64(burst) * min(float64(*lineCount)/1e6, 1))
 	var lost, dropped, requests, answered int
@@ -115,64 +112,52 @@ func awaitRows(sink *countingSink, want int) {
 	}
 }
 
-func findHAProxy() (string, error) {
-	if path, err := exec.LookPath("haproxy"); err == nil {
-		return path, nil
-	}
-	const debian = "/usr/sbin/haproxy" // which is not on every user's PATH
-	if _, err := os.Stat(debian); err != nil {
-		return "", errors.New("haproxy is not installed; install it with: apt-get install haproxy")
-	}
-	return debian, nil
-}
-
 // gate is a running HAProxy.
 type gate struct {
 	address string // of its frontend
 	socket  string // its stats socket
-	cmd     *exec.Cmd
+	process *haproxy.Process
 }
 
 func startGate(b *testing.B, binary, logTo string) *gate {
 	b.Helper()
-	dir := b.TempDir()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	fd, err := l.File()
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer fd.Close()
-	g := &gate{address: l.Addr().String(), socket: filepath.Join(dir, "stats")}
+	dir := edgetest.Root(b)
+	g := &gate{socket: filepath.Join(dir, "stats")}
 	config := filepath.Join(dir, "haproxy.cfg")
 	if err := os.WriteFile(config, fmt.Appendf(nil, gateConfig, g.socket, logTo), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	output, err := os.Create(filepath.Join(dir, "output"))
+	g.address, g.process = listening(b, haproxy.Options{
+		Binary: binary, Configs: []string{config}, Socket: g.socket, Env: []string{"TZ=UTC"}, Output: filepath.Join(dir, "output"),
+	})
+	return g
+}
+
+// listening runs a HAProxy until the benchmark ends, with a bound listener as its
+// descriptor 3, and returns that one's address.
+func listening(b *testing.B, o haproxy.Options) (string, *haproxy.Process) {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer output.Close()
-	g.cmd = exec.Command(binary, "-db", "-f", config)
-	g.cmd.Env = append(os.Environ(), "TZ=UTC")
-	g.cmd.Stdout, g.cmd.Stderr = output, output
-	g.cmd.ExtraFiles = []*os.File{fd} // becomes descriptor 3
-	if err := g.cmd.Start(); err != nil {
+	defer l.Close() // the child has a copy of its own
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = g.cmd.Process.Kill() }) // ended long ago unless the benchmark failed
-	for range 500 {
-		if _, err = g.ask("show info\n"); err == nil {
-			return g
-		}
-		time.Sleep(10 * time.Millisecond)
+	defer file.Close()
+	o.Files = []*os.File{file}
+	process, err := haproxy.Start(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
 	}
-	said, _ := os.ReadFile(output.Name())
-	b.Fatalf("haproxy does not answer: %v\n%s", err, said)
-	return nil
+	b.Cleanup(func() {
+		if err := process.Stop(); err != nil {
+			b.Error(err)
+		}
+	})
+	return l.Addr().String(), process
 }
 
 func (g *gate) ask(command string) ([]byte, error) {
@@ -227,8 +212,7 @@ func (g *gate) ringDrops(b *testing.B) (n int) {
 }
 
 func (g *gate) stop(b *testing.B) {
-	if err := g.cmd.Process.Kill(); err != nil {
+	if err := g.process.Stop(); err != nil {
 		b.Error(err)
 	}
-	_ = g.cmd.Wait() // always "signal: killed"
 }
