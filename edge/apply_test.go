@@ -18,6 +18,7 @@ import (
 	"github.com/haptrail/haptrail/edge"
 	"github.com/haptrail/haptrail/edge/edgetest"
 	"github.com/haptrail/haptrail/edge/keys"
+	"github.com/haptrail/haptrail/edge/policy"
 )
 
 const applyPolicy = `
@@ -229,8 +230,7 @@ func rotate(t *testing.T, o edgetest.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refresher := edge.Refresher{Installation: a.Installation, Store: store}
-	refresher.Use(a.Policy)
+	refresher := edge.Refresher{Installation: a.Installation, Policy: func() (*policy.Policy, error) { return a.Policy, nil }, Store: store}
 	refresh := func(step string) edge.Refreshed {
 		t.Helper()
 		done, err := refresher.Refresh(t.Context())
@@ -327,8 +327,7 @@ func TestFailingIssuerKeepsItsKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refresher := edge.Refresher{Installation: a.Installation, Store: store}
-	refresher.Use(a.Policy)
+	refresher := edge.Refresher{Installation: a.Installation, Policy: func() (*policy.Policy, error) { return a.Policy, nil }, Store: store}
 	jwks := filepath.Join(a.Root, "jwks/one.json")
 	good := edgetest.JWKS(t, a.signer)
 	for _, text := range []string{"", "{}", `{"keys":[]}`, "<html>", string(good[:len(good)/2]), `{"keys":[{"kty":"oct","k":"AAAA","kid":"k1"}]}`} {

@@ -83,13 +83,13 @@ var base = regexp.MustCompile(`\A/[A-Za-z0-9_./-]+\z`)
 // same bytes. Errors name the option or the field of the policy.
 func Render(p *policy.Policy, stored *keys.Store, o Options) (Files, error) {
 	if !o.Version.AtLeast(Oldest.Major, Oldest.Minor) {
-		return nil, fmt.Errorf("HAProxy %s: the gate needs %s or newer (rules in a named defaults section, jwt_verify, host_only)", o.Version, Oldest)
+		return nil, fmt.Errorf("HAProxy %s: the gate needs %s or newer (rules in a named defaults section, jwt_verify, host_only)", branch(o.Version), branch(Oldest))
 	}
 	if !base.MatchString(o.Base) || path.Clean(o.Base) != o.Base {
 		return nil, fmt.Errorf("folder %q: HAProxy's arguments take an absolute path of letters, digits, \"_\", \".\", \"-\" and \"/\" alone; choose such a folder", o.Base)
 	}
 	if o.RuntimeKeys && !TakesKeys(o.Version) {
-		return nil, fmt.Errorf("HAProxy %s takes no key at run time (%s and newer do): leave runtime keys off, and have it reloaded", o.Version, storeSince)
+		return nil, fmt.Errorf("HAProxy %s takes no key at run time (%s and newer do): leave runtime keys off, and have it reloaded", branch(o.Version), branch(storeSince))
 	}
 	if err := supported(p, o.Version); err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func supported(p *policy.Policy, v runtimeapi.Version) error {
 		for _, algorithm := range issuer.Algorithms {
 			if !slices.Contains(algorithms(v), algorithm) {
 				faults = append(faults, fmt.Errorf("issuer %s: HAProxy %s cannot verify %s (2.8 and newer can); take it off the issuer's algorithms, or upgrade",
-					issuer.Name, v, algorithm))
+					issuer.Name, branch(v), algorithm))
 			}
 		}
 	}

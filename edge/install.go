@@ -131,7 +131,7 @@ func (in Installation) swap(ctx context.Context, files Files) (swapped int, err 
 			clientErr = client.ReplaceMaps(ctx, contents)
 		}
 		if clientErr != nil {
-			err = errors.Join(err, fmt.Errorf("HAProxy at %s: %w", address, clientErr))
+			err = errors.Join(err, clientErr) // it names the address
 			continue
 		}
 		swapped++

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -19,6 +18,11 @@ import (
 // All fields but Metrics and Log are needed; Schedule only by Run.
 type Refresher struct {
 	Installation
+
+	// Policy returns the policy as it is now: each refresh asks, so that an issuer
+	// that somebody has just added does not lose its keys to an old policy.
+	Policy func() (*policy.Policy, error)
+
 	Store    *keys.Store
 	Schedule cron.Schedule // when to ask the issuers anyway
 
@@ -29,13 +33,7 @@ type Refresher struct {
 
 	Metrics *Metrics     // may be nil
 	Log     *slog.Logger // may be nil
-
-	policy atomic.Pointer[policy.Policy]
 }
-
-// Use sets the policy whose issuers are asked: before anything else, and again
-// when the policy file has changed.
-func (r *Refresher) Use(p *policy.Policy) { r.policy.Store(p) }
 
 // Refreshed is what one Refresh did.
 type Refreshed struct {
@@ -48,8 +46,11 @@ type Refreshed struct {
 // and does not keep the others from being refreshed: it is among the errors.
 func (r *Refresher) Refresh(ctx context.Context) (Refreshed, error) {
 	var done Refreshed
+	p, err := r.Policy()
+	if err != nil {
+		return done, err
+	}
 	var faults []error
-	p := r.policy.Load()
 	for i := range p.Issuers {
 		result, err := r.Store.Refresh(ctx, KeySource(&p.Issuers[i]))
 		r.Metrics.refreshed(result.Issuer, err)
@@ -81,11 +82,11 @@ func (r *Refresher) prune(ctx context.Context, p *policy.Policy) error {
 	return err
 }
 
-// Run refreshes at once, then on the schedule and when unknown delivers, until
-// ctx ends. Each value of unknown stands for a token that was turned away because
+// Run refreshes at once, then on the schedule, when now delivers, and when unknown
+// does, until ctx ends. Each value of unknown stands for a token that was turned away because
 // nobody knows its kid: of an issuer that changed keys without notice, or of an
 // attacker, who must not have us ask an issuer more often than askLimit allows.
-func (r *Refresher) Run(ctx context.Context, unknown <-chan struct{}) error {
+func (r *Refresher) Run(ctx context.Context, unknown, now <-chan struct{}) error {
 	limit := askLimit{least: cmp.Or(r.AskInterval, askMin)}
 	for {
 		found := r.round(ctx)
@@ -98,6 +99,8 @@ func (r *Refresher) Run(ctx context.Context, unknown <-chan struct{}) error {
 				next.Stop()
 				return nil
 			case <-next.C:
+				waiting = false
+			case <-now:
 				waiting = false
 			case <-unknown:
 				r.Metrics.unknownKid()

@@ -23,12 +23,13 @@ import (
 type running struct {
 	store   *keys.Store
 	unknown chan struct{}
+	now     chan struct{}
 	jwks    string
 }
 
 func run(t *testing.T, schedule string) running {
 	root := t.TempDir()
-	r := running{unknown: make(chan struct{}), jwks: filepath.Join(root, "one.json")}
+	r := running{unknown: make(chan struct{}), now: make(chan struct{}), jwks: filepath.Join(root, "one.json")}
 	edgetest.WriteJWKS(t, r.jwks, edgetest.NewSigner(t, "k1", jose.ES256, 0))
 	p, err := policy.Parse([]byte(`
 version: 1
@@ -48,12 +49,12 @@ protect: {frontends: [www]}
 	}
 	refresher := edge.Refresher{
 		Installation: edge.Installation{Dir: root, Options: edge.Options{Version: runtimeapi.Version{Major: 2, Minor: 6}, Base: "/gate"}},
+		Policy:       func() (*policy.Policy, error) { return p, nil },
 		Store:        r.store, Schedule: every, Metrics: edge.NewMetrics(prometheus.NewRegistry()),
 	}
-	refresher.Use(p)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- refresher.Run(ctx, r.unknown) }()
+	go func() { done <- refresher.Run(ctx, r.unknown, r.now) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -78,6 +79,19 @@ func TestKeysAreRefreshedOnSchedule(t *testing.T) {
 		synctest.Wait()
 		if want := start.Add(15 * time.Minute); !r.asked().Equal(want) {
 			t.Errorf("asked at %s, want %s", r.asked(), want)
+		}
+	})
+}
+
+func TestKeysAreRefreshedWhenAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, "@every 24h")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		r.now <- struct{}{}
+		synctest.Wait()
+		if !r.asked().Equal(time.Now()) {
+			t.Errorf("asked at %s, want %s", r.asked(), time.Now())
 		}
 	})
 }
@@ -131,9 +145,9 @@ protect: {frontends: [www]}
 	}
 	r := edge.Refresher{
 		Installation: edge.Installation{Dir: root, Options: edge.Options{Version: runtimeapi.Version{Major: 2, Minor: 6}, Base: "/gate"}},
+		Policy:       func() (*policy.Policy, error) { return p, nil },
 		Store:        store, Metrics: edge.NewMetrics(registry),
 	}
-	r.Use(p)
 	for range 2 {
 		if _, err := r.Refresh(t.Context()); err == nil {
 			t.Fatal("no error")

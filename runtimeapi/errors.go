@@ -47,7 +47,7 @@ var mends = map[error]string{
 	ErrUnreachable:    `is HAProxy running, and does its configuration have this "stats socket" (the master's: option -S)?`,
 	ErrPartial:        `raise the timeout here and "stats timeout" in HAProxy's global section, and look whether HAProxy was reloaded meanwhile`,
 	ErrPermission:     `give the stats socket "level admin"`,
-	ErrUnknownMap:     `use the file name exactly as the configuration writes it, or #id; "show map" lists both`,
+	ErrUnknownMap:     `was HAProxy started with this file? Name it exactly as the configuration writes it, or by #id; "show map" lists both`,
 	ErrUnknownCommand: `the command needs a newer HAProxy, or the other socket (stats socket or master's)`,
 	ErrVersionGone:    `another program replaced the same map at the same time; try again, and let one program write it`,
 	ErrBusy:           `another program is at it; try again`,

@@ -231,7 +231,7 @@ func TestTypedErrors(t *testing.T) {
 	}{
 		"show an unknown map":    {second(c.Map(t.Context(), "/no.map")), ErrUnknownMap, `"show map /no.map"`},
 		"replace an unknown map": {c.ReplaceMap(t.Context(), "/no.map", []Entry{{"a", secret}}), ErrUnknownMap, `"prepare map /no.map"`},
-		"add to an unknown map":  {c.AddEntry(t.Context(), "#99", Entry{"a", secret}), ErrUnknownMap, `use the file name exactly`},
+		"add to an unknown map":  {c.AddEntry(t.Context(), "#99", Entry{"a", secret}), ErrUnknownMap, `Name it exactly`},
 		"set an unknown key":     {c.SetEntry(t.Context(), str, Entry{"a", secret}), ErrNotFound, `"set map ` + str + `"`},
 		"del an unknown key":     {c.DelEntry(t.Context(), str, secret), ErrNotFound, `"del map ` + str + `"`},
 		"commit a version gone":  {c.commit(t.Context(), MapContent{str, nil}, 7), ErrVersionGone, `another program replaced the same map`},

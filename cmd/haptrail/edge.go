@@ -20,6 +20,15 @@ type edgeCmd struct {
 	Render edgeRenderCmd `cmd:"" help:"Write HAProxy's configuration and maps from the policy; --apply brings a running HAProxy to them."`
 	Keys   edgeKeysCmd   `cmd:"" help:"Fetch the issuers' public keys and bring HAProxy to them."`
 	Check  edgeCheckCmd  `cmd:"" help:"Hold a haproxy.cfg and the policy against reality."`
+	Schema edgeSchemaCmd `cmd:"" help:"Print the policy file's JSON Schema, for editors."`
+}
+
+type edgeSchemaCmd struct{}
+
+// Run prints the schema.
+func (edgeSchemaCmd) Run(s streams) error {
+	_, err := s.out.Write(policy.Schema)
+	return err
 }
 
 // gateFlags say which gate; each goes before the configuration's edge section.

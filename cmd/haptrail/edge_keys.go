@@ -9,6 +9,7 @@ import (
 
 	"github.com/haptrail/haptrail/edge"
 	"github.com/haptrail/haptrail/edge/keys"
+	"github.com/haptrail/haptrail/edge/policy"
 )
 
 type edgeKeysCmd struct {
@@ -27,8 +28,7 @@ func (c *edgeKeysCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	r := edge.Refresher{Installation: g.Installation, Store: store}
-	r.Use(g.policy)
+	r := edge.Refresher{Installation: g.Installation, Policy: func() (*policy.Policy, error) { return g.policy, nil }, Store: store}
 	done, err := r.Refresh(ctx)
 	for _, result := range done.Issuers {
 		printKeys(s.out, result, store.Keys())

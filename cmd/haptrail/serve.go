@@ -306,8 +306,9 @@ func (d *server) addReload(g *run.Group) {
 }
 
 // onHangup takes from the configuration what can change while running: formats,
-// variables, zone, what is kept, the log level, TLS certificates, and the policy
-// that says which issuers to ask. A faulty configuration changes nothing.
+// variables, zone, what is kept, the log level, TLS certificates; and has the
+// gate's keys refreshed, by the policy file as it is now. A faulty configuration
+// changes nothing.
 func (d *server) onHangup() {
 	cfg, err := d.reload()
 	if err != nil {
@@ -327,7 +328,7 @@ func (d *server) onHangup() {
 		}
 	}
 	if d.gate != nil {
-		d.gate.reload(d.log)
+		d.gate.refresh()
 	}
-	d.log.Info("reloaded: formats, vars, zone, keep, log.level, certificates and policy; other changes need a restart")
+	d.log.Info("reloaded: formats, vars, zone, keep, log.level and certificates; other changes need a restart")
 }

@@ -21,12 +21,16 @@ const defaultKeySchedule = "@every 15m"
 // gatekeeper keeps the keys of the configured gate fresh.
 //
 //	pipeline --a token's kid is unknown--> unknown --> Refresher --> JWKS, DIR, HAProxy
-//	                                                      ^
-//	                                          schedule ---+
+//	                                SIGHUP --> now ------^
+//	                                      schedule ------+
 type gatekeeper struct {
-	file      string // the policy's
 	refresher *edge.Refresher
-	unknown   chan struct{} // holds one: more would say no more
+	unknown   chan struct{} // holds one, as now does: more would say no more
+	now       chan struct{}
+
+	file   string         // the policy's
+	policy *policy.Policy // as it was when it last could be read; the refresher's
+	log    *slog.Logger
 }
 
 // setupEdge makes the gatekeeper; nil where no gate is configured.
@@ -58,17 +62,26 @@ func (d *server) setupEdge(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("edge.key_schedule: %w", err)
 	}
-	d.gate = &gatekeeper{
-		file: section.Policy,
-		refresher: &edge.Refresher{
-			Installation: in, Store: store, Schedule: schedule,
-			AskInterval: time.Duration(section.KeyAskInterval),
-			Metrics:     edge.NewMetrics(d.registry), Log: d.log,
-		},
-		unknown: make(chan struct{}, 1),
+	g := &gatekeeper{unknown: make(chan struct{}, 1), now: make(chan struct{}, 1), file: section.Policy, policy: p, log: d.log}
+	g.refresher = &edge.Refresher{
+		Installation: in, Policy: g.current, Store: store, Schedule: schedule,
+		AskInterval: time.Duration(section.KeyAskInterval),
+		Metrics:     edge.NewMetrics(d.registry), Log: d.log,
 	}
-	d.gate.refresher.Use(p)
+	d.gate = g
+	d.log.Info("looking after the gate's keys", "policy", section.Policy, "dir", section.Dir, "issuers", len(p.Issuers), "haproxy", in.Version.String(), "schedule", expression)
 	return nil
+}
+
+// current reads the policy file. A faulty one changes nothing.
+func (g *gatekeeper) current() (*policy.Policy, error) {
+	p, err := policy.Load(g.file)
+	if err != nil {
+		g.log.Error("the policy is faulty, the former one stays", "error", err)
+		return g.policy, nil
+	}
+	g.policy = p
+	return p, nil
 }
 
 // denied hears of every request that the gate turned away.
@@ -82,14 +95,12 @@ func (g *gatekeeper) denied(reason []byte) {
 	}
 }
 
-// reload reads the policy file again. A faulty one changes nothing.
-func (g *gatekeeper) reload(log *slog.Logger) {
-	p, err := policy.Load(g.file)
-	if err != nil {
-		log.Error("reload: the policy is faulty, the old one stays", "error", err)
-		return
+// refresh asks for a round now.
+func (g *gatekeeper) refresh() {
+	select {
+	case g.now <- struct{}{}:
+	default:
 	}
-	g.refresher.Use(p)
 }
 
 // addEdge runs the gatekeeper beside the other parts.
@@ -98,5 +109,5 @@ func (d *server) addEdge(g *run.Group) {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	g.Add(func() error { return d.gate.refresher.Run(ctx, d.gate.unknown) }, func(error) { stop() })
+	g.Add(func() error { return d.gate.refresher.Run(ctx, d.gate.unknown, d.gate.now) }, func(error) { stop() })
 }

@@ -68,9 +68,9 @@ func (w *World) render(ctx context.Context) error {
 	}
 	w.keys = &edge.Refresher{
 		Installation: edge.Installation{Dir: w.options.Edge, Options: options},
+		Policy:       func() (*policy.Policy, error) { return w.policy, nil },
 		Store:        store, Log: w.options.Logger,
 	}
-	w.keys.Use(w.policy)
 	if _, err := w.keys.Refresh(ctx); err != nil {
 		return fmt.Errorf("fetch the issuers' keys: %w", err)
 	}

@@ -201,7 +201,7 @@ func (c *checker) checkIssuer(p place, s keys.IssuerStatus) {
 		c.add("issuer-without-key", p, "fetch its keys (haptrail edge keys), and see what that says", "issuer %s has no key that can verify now: none of its tokens passes", s.Issuer)
 	}
 	if s.Failures > 0 {
-		c.add("keys-failing", p, "mend that before the issuer changes its keys", "the keys of issuer %s could not be refreshed, %d times in a row, the last at %s: %s",
+		c.add("keys-failing", p, "mend that before the issuer changes its keys", "the keys of issuer %s could not be refreshed, failures in a row: %d, the last at %s: %s",
 			s.Issuer, s.Failures, s.LastFailure.UTC().Format(time.RFC3339), s.Failure)
 	}
 	switch age := c.Now().Sub(s.LastSuccess); {

@@ -64,6 +64,7 @@ func (p *Policy) warnSelectors(w *warnings) {
 			dead[s.role]++
 			continue
 		}
+		p.warnSelector(w, s)
 		for j := range all[:i] {
 			if all[j].covers(s, p.Issuers) {
 				w.add(s.line, "role %s: this selector is never reached: what it fits, the one of role %s in line %d takes first; put it above, or delete it", s.role, all[j].role, all[j].line)
@@ -79,6 +80,34 @@ func (p *Policy) warnSelectors(w *warnings) {
 		}
 		if len(p.compiled.byRole[role.Name]) == 0 {
 			w.add(role.Line, "role %s has no grant: all its requests are denied; add it to a grant, or delete it", role.Name)
+		}
+	}
+}
+
+// warnSelector says what a selector lets in that its author may not have thought
+// of.
+func (p *Policy) warnSelector(w *warnings, s *selector) {
+	narrow := false
+	for f, g := range s.globs {
+		if g == nil {
+			continue
+		}
+		switch selectorFields[f] {
+		case "tenant", "project", "job", "subject":
+			narrow = narrow || g.tokens[0].kind == literal
+		}
+		if slices.ContainsFunc(g.tokens, func(t token) bool { return t.kind == literal && t.byte == ',' }) {
+			w.add(s.line, "role %s: a comma in %s is a comma of the claim: write one selector for each pattern", s.role, selectorFields[f])
+		}
+	}
+	if narrow {
+		return
+	}
+	for i := range p.Issuers {
+		issuer := &p.Issuers[i]
+		if from, ok := provider.Lookup(issuer.Provider); ok && from.Issuer != "" && from.Issuer == issuer.Issuer && s.fitsIssuer(issuer) {
+			w.add(s.line, "role %s: everybody in the world who uses %s has this role: all its customers share the issuer %s, and anybody may ask for your audience; add tenant or project",
+				s.role, from.Title, issuer.Issuer)
 		}
 	}
 }

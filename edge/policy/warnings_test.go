@@ -9,7 +9,7 @@ import (
 // TestWarnings: each with its line and what it must say; nothing else is said.
 func TestWarnings(t *testing.T) {
 	const head = "version: 1\ngate: {log: 'a:1'}\nprotect: {frontends: [www]}\n"
-	const issuers = "issuers:\n- {name: github, provider: github, audiences: [a]}\n- {name: tc, provider: teamcity, issuer: 'https://tc.example.com', audiences: [a]}\n"
+	const issuers = "issuers:\n- {name: github, provider: github, issuer: 'https://ghe.example.com/_services/token', audiences: [a]}\n- {name: tc, provider: teamcity, issuer: 'https://tc.example.com', audiences: [a]}\n"
 	const roles = head + issuers + "roles:\n"                                                                                                    // line 7
 	const readers = roles + "- {name: r, match: [{issuer: github}]}\n- {name: s, match: [{issuer: tc}]}\ngrants:\n- {roles: [s], paths: [/s]}\n" // line 11
 	for name, c := range map[string]struct {
@@ -34,6 +34,11 @@ func TestWarnings(t *testing.T) {
 			[]string{"line 10: role r: this selector fits no identity: no issuer of this file is so", "line 11: role r: this selector fits no identity"}},
 		"no such claim": {roles + "- name: r\n  match:\n  - {issuer: tc, tenant: x}\n  - {issuer: tc}\ngrants: [{roles: [r], paths: ['/{project}']}]\n",
 			[]string{"line 10: role r: this selector fits no identity: tokens of issuer tc name no tenant"}},
+		"everybody": {head + "issuers: [{name: hub, provider: github, audiences: [a]}, {name: bk, provider: buildkite, audiences: [a]}]\nroles:\n- name: r\n  match:\n  - {issuer: hub, project: 'acme/*'}\n" +
+			"  - {issuer: hub, ref: refs/heads/main}\n  - {subject: '**', ref: x}\n  - {issuer: bk, project: '*'}\n  - {issuer: bk, tenant: acme}\ngrants: [{roles: [r], paths: [/]}]\n",
+			[]string{"line 9: role r: everybody in the world who uses GitHub Actions", "line 10: role r: everybody in the world who uses GitHub Actions",
+				"line 10: role r: everybody in the world who uses Buildkite", "line 11: role r: everybody in the world who uses Buildkite"}},
+		"comma":          {roles + "- {name: r, match: [{issuer: tc, project: 'a,b'}]}\ngrants: [{roles: [r], paths: [/]}]\n", []string{"line 8: role r: a comma in project is a comma of the claim"}},
 		"no grant":       {roles + "- {name: r, match: [{issuer: tc}]}\n", []string{"line 8: role r has no grant"}},
 		"same grant":     {readers + "- {roles: [r], paths: [/a]}\n- {roles: [r], paths: [/a]}\n", []string{"line 13: this grant adds nothing"}},
 		"wide grant":     {readers + "- {roles: [r], methods: [GET], hosts: [a.b.c], paths: [/a/b, '/a/{project}/*', '/a/x*']}\n- {roles: [r], hosts: ['*.b.c'], paths: ['/a/**']}\n", []string{"line 12: this grant adds nothing"}},
@@ -43,7 +48,7 @@ func TestWarnings(t *testing.T) {
 		"other role":     {readers + "- {roles: [r], paths: [/a]}\n- {roles: [r, s], paths: [/a]}\n", []string{"line 12: this grant adds nothing"}},
 		"star no claim":  {readers + "- {roles: [r], paths: ['/a/{project}']}\n- {roles: [r], paths: ['/a/*']}\n", nil}, // a claim may hold "/"
 		"claim and star": {readers + "- {roles: [r], paths: ['/a/{project}-*/x', '/b/{project}/*/**']}\n", []string{"line 12: /a/{project}-*/x: a claim and \"*\" in one segment"}},
-		"no such claim in a path": {strings.Replace(readers, "github, audiences: [a]", "github, audiences: [a], claims: {tenant: []}", 1) + "- {roles: [r], paths: ['/{tenant}']}\n",
+		"no such claim in a path": {strings.Replace(readers, "token', audiences: [a]", "token', audiences: [a], claims: {tenant: []}", 1) + "- {roles: [r], paths: ['/{tenant}']}\n",
 			[]string{"line 12: /{tenant}: tokens of no issuer of this file name a tenant"}},
 		"public": {head[:strings.Index(head, "]}")] + "], public: [{paths: [/a/**]}, {methods: [GET], paths: [/a/b]}]}\n" + issuers, []string{"line 3: this adds nothing to what is public above it"}},
 	} {
