@@ -83,7 +83,7 @@ var base = regexp.MustCompile(`\A/[A-Za-z0-9_./-]+\z`)
 // same bytes. Errors name the option or the field of the policy.
 func Render(p *policy.Policy, stored *keys.Store, o Options) (Files, error) {
 	if !o.Version.AtLeast(Oldest.Major, Oldest.Minor) {
-		return nil, fmt.Errorf("HAProxy %s: the gate needs %s or newer (rules in a named defaults section, jwt_verify, host_only)", branch(o.Version), branch(Oldest))
+		return nil, fmt.Errorf("HAProxy %s: the gate needs %s or newer (rules in a named defaults section, jwt_verify, host_only)", o.Version, branch(Oldest))
 	}
 	if !base.MatchString(o.Base) || path.Clean(o.Base) != o.Base {
 		return nil, fmt.Errorf("folder %q: HAProxy's arguments take an absolute path of letters, digits, \"_\", \".\", \"-\" and \"/\" alone; choose such a folder", o.Base)
