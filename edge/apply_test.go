@@ -3,6 +3,7 @@ package edge_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -97,6 +98,115 @@ func TestGrantsChangeWithoutReload(t *testing.T) {
 	}
 	if done, err = a.Apply(t.Context(), a.Render(t)); err != nil || len(done.Changes) != 0 {
 		t.Errorf("a second time: %+v, %v", done, err)
+	}
+}
+
+// While two policies take turns in which the roles' names change places, no
+// request is judged by the roles of one and the grants of the other.
+func TestPoliciesNeverMix(t *testing.T) {
+	a := startApplied(t, edgetest.Options{})
+	turns := [2]string{}
+	for i, roles := range [2][2]string{{"x", "y"}, {"y", "x"}} {
+		turns[i] = strings.NewReplacer(
+			"- {name: builder, match: [{project: \"acme/*\"}], rate: 1000000/10s}\n",
+			"- {name: "+roles[0]+", match: [{project: acme/shop}], rate: 1000000/10s}\n- {name: "+roles[1]+", match: [{project: acme/other}], rate: 1000000/10s}\n",
+			"- {roles: [builder], paths: [\"/artifacts/**\"]}\n",
+			"- {roles: ["+roles[0]+"], paths: [\"/artifacts/**\"]}\n- {roles: ["+roles[1]+"], paths: [\"/other/**\"]}\n",
+		).Replace(applyPolicy)
+	}
+	apply := func(text string) {
+		a.SetPolicy(t, text)
+		if done, err := a.Apply(t.Context(), a.Render(t)); err != nil || done.Reloaded {
+			t.Fatalf("%+v, %v", done, err)
+		}
+	}
+	apply(turns[0])
+	shop := a.signer.Token(t, a.claims("acme/shop"))
+	allowed := a.traffic(t, func() string { return shop })
+	other := a.signer.Token(t, a.claims("acme/other"))
+	denied := a.traffic(t, func() string { return other })
+	for i := range 60 {
+		apply(turns[(i+1)%2])
+	}
+	if sent, failed := allowed.end(); failed != 0 || sent < 500 {
+		t.Errorf("%d of %d permitted requests were denied", failed, sent)
+	}
+	if sent, failed := denied.end(); failed != sent || sent < 500 {
+		t.Errorf("%d of %d forbidden requests were let through", sent-failed, sent)
+	}
+}
+
+// Two renders at once: the files that stay are those of one.
+func TestFilesOfTwoPoliciesDoNotMix(t *testing.T) {
+	a := startApplied(t, edgetest.Options{})
+	a.Sockets = nil
+	var renders [2]edge.Files
+	for i, name := range []string{"one", "two"} {
+		a.SetPolicy(t, strings.ReplaceAll(applyPolicy, "builder", name))
+		renders[i] = a.Render(t)
+	}
+	for range 30 {
+		var both sync.WaitGroup
+		for i := range renders {
+			both.Go(func() {
+				if _, err := a.Apply(t.Context(), renders[i]); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		first, err := renders[0].Diff(a.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := renders[1].Diff(a.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(first) > 0 && len(second) > 0 {
+			t.Fatalf("neither one nor two: %v and %v differ", first, second)
+		}
+	}
+}
+
+// What is taken away is taken at once, also from the connections that an old
+// worker still serves after a reload for a key.
+func TestRevokedBeforeReload(t *testing.T) {
+	a := startApplied(t, edgetest.Options{Master: true})
+	token := a.signer.Token(t, a.claims("acme/x"))
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ask := func() int {
+		r, err := http.NewRequest(http.MethodGet, a.URL+"/artifacts/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		response, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, response.Body)
+		response.Body.Close()
+		return response.StatusCode
+	}
+	if status := ask(); status != 200 {
+		t.Fatal(status)
+	}
+	edgetest.WriteJWKS(t, filepath.Join(a.Root, "jwks/one.json"), a.signer, edgetest.NewSigner(t, "k2", jose.RS256, 1))
+	store, err := keys.Open(a.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Refresh(t.Context(), edge.KeySource(&a.Policy.Issuers[0])); err != nil {
+		t.Fatal(err)
+	}
+	a.SetPolicy(t, strings.Replace(applyPolicy, "/artifacts/**", "/releases/**", 1))
+	if done, err := a.Apply(t.Context(), a.Render(t)); err != nil || !done.Reloaded {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if status := ask(); status != 403 {
+		t.Errorf("the connection of before: %d", status)
 	}
 }
 

@@ -180,6 +180,8 @@ func (a attacker) signatures() []attack {
 		bearer("ES384 signature of ES256's length", a.headed(header("ES384", "es384"), zeros(64)), 401, "sig_length"),
 		bearer("ES512 signature of zeros", a.headed(header("ES512", "es512"), zeros(132)), 401, "sig_bad"),
 		bearer("ES256 signature of zeros", a.headed(header("ES256", "es"), zeros(64)), 401, "sig_bad"),
+		bearer("crit: b64", a.headed(map[string]any{"alg": "RS256", "kid": "rs", "crit": []string{"b64"}, "b64": false}, zeros(256)), 401, "header_crit"),
+		bearer("crit: no list", a.headed(map[string]any{"alg": "RS256", "kid": "rs", "crit": "exp"}, zeros(256)), 401, "header_crit"),
 		bearer("unknown kid", a.headed(header("RS256", "rs-1999"), zeros(256)), 401, "kid_unknown"),
 		bearer("no kid", a.headed(map[string]any{"alg": "RS256"}, zeros(256)), 401, "kid_unknown"),
 		bearer("kid with a NUL", a.headed(header("RS256", "rs\x00x"), zeros(256)), 401, "kid_unknown"),
@@ -226,18 +228,21 @@ func (a attacker) claimValues() []attack {
 	claim(401, "aud_bad", "aud", nil, "", "gate", "gate.test\x00x", "gate.test.evil", "GATE.test", []string{"a", "b"}, true,
 		map[string]any{"gate.test": "gate.test"}, `["gate.test"]`, []any{[]string{"gate.test"}}, "hub|gate.test")
 	claim(200, "ok", "aud", "other.test", []string{"gate.test", "b"}, []string{"a", "b", "c", "d", "e", "gate.test"})
-	claim(401, "claim_type", "exp", true, "never", "", -1, fmt.Sprint(now+600), number("1.9e10"), number("null"), []int64{now + 600}, number("9223372036854775808"))
-	claim(401, "exp_bad", "exp", nil, 0, now-31, int64(1)<<53)
+	claim(401, "claim_type", "exp", true, "never", "", -1, fmt.Sprint(now+600), number("1.9e10"), number("null"), []int64{now + 600}, number("9223372036854775808"), int64(1)<<53, int64(1)<<53-1)
+	claim(401, "exp_bad", "exp", nil, 0, now-31)
 	claim(200, "ok", "exp", now-20, number(fmt.Sprintf("%d.5", now+60)))
 	claim(401, "nbf_bad", "nbf", now+600)
-	claim(401, "claim_type", "nbf", "soon", true, -1, number("1e3"), number("9223372036854775808"))
+	claim(401, "claim_type", "nbf", "soon", true, -1, number("1e3"), number("9223372036854775808"), number("9999999999999999"), number("9007199254740992"))
 	claim(200, "ok", "nbf", nil, now+20)
 	claim(401, "iat_bad", "iat", nil, now+600, 0)
 	claim(401, "claim_type", "iat", fmt.Sprint(now), -1)
 	claim(401, "too_old", "iat", now-3700)
 	claim(200, "ok", "iat", now+20, now-3500)
-	claim(401, "lifetime", "exp", now+7300, int64(1)<<53-1)
-	claim(401, "claim_charset", "sub", nil, "", "root\n", "a\nb", `a"b`, "a\x00b", "ä", "a|b", `a\b`, "deploy \U0001F680", "a b", strings.Repeat("a", 201))
+	claim(401, "lifetime", "exp", now+7300, number("999999999999999"))
+	claim(401, "claim_charset", "sub", nil, "", "root\n", "a\nb", `a"b`, "a\x00b", "ä", "a|b", `a\b`, "deploy \U0001F680", "a\x7f", strings.Repeat("a", 301))
+	for _, branch := range []string{"feature/#123", "fix-(12)", "it's", "a&b;c", "<x>{y}$!~^`", "release [1]", strings.Repeat("dependabot/", 20)} {
+		claim(200, "ok", "sub", "repo:acme/shop:ref:refs/heads/"+branch) // GitHub's sub has the branch in it
+	}
 	claim(401, "claim_type", "sub", 7, true, map[string]any{"sub": "root"}, []string{"root"})
 	claim(401, "claim_charset", "jti", "", "a b", "a\x00", "x\",\"sub\":\"root", strings.Repeat("j", 201))
 	claim(200, "ok", "jti", nil)
@@ -250,6 +255,8 @@ func (a attacker) claimValues() []attack {
 	return append(attacks,
 		bearer("sub twice", a.raw(`,"sub":"root"`), 401, "claim_duplicate"),
 		bearer("aud an empty list, ours in the next one", a.rs.Token(a.t, json.RawMessage(strings.Replace(string(a.payload()), `"aud":"gate.test"`, `"aud": [ ],"scp":["gate.test"]`, 1))), 401, "claim_type"),
+		bearer(`"/" written as "\/"`, a.rs.Token(a.t, json.RawMessage(strings.ReplaceAll(string(a.payload()), "/", `\/`))), 200, "ok"),
+		bearer(`a backslash before a slash`, a.raw(`,"x":"\\/\\\/"`), 200, "ok"),
 		bearer("aud twice, with blanks", a.raw(` , "aud" : "x"`), 401, "claim_duplicate"),
 		bearer("exp a text, behind line feeds", a.raw(",\n\"x\": 1,\n\"act\": {\n\"exp\": \"never\"}\n"), 401, "claim_type"),
 		bearer("sub twice, behind line feeds", a.raw(",\n\n\"sub\" :\n \"root\"\n"), 401, "claim_duplicate"),

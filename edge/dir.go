@@ -63,9 +63,9 @@ func (f Files) Write(dir string) ([]Change, error) {
 	slices.SortStableFunc(changes, func(a, b Change) int {
 		return cmp.Compare(btoi(a.NeedsReload()), btoi(b.NeedsReload()))
 	})
-	for _, change := range changes {
+	for n, change := range changes {
 		if err := replace(filepath.Join(dir, filepath.FromSlash(change.Name)), f[change.Name]); err != nil {
-			return nil, fmt.Errorf("write the gate's files: %w", err)
+			return changes[:n], fmt.Errorf("write the gate's files: %w", err)
 		}
 	}
 	return changes, nil
@@ -76,6 +76,17 @@ func btoi(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// sweep removes what killed writers left of files that never came to their place.
+// The caller holds the lock.
+func sweep(dir string) {
+	for _, pattern := range []string{".*.cfg.*", "maps/.*.map.*"} {
+		left, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, name := range left {
+			_ = os.Remove(name) // the next writer tries again
+		}
+	}
 }
 
 // replace writes a file beside its place, to the disk, and puts it there.

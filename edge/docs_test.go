@@ -100,7 +100,7 @@ func renderedExample(t *testing.T) string {
 }
 
 var (
-	setsReason = regexp.MustCompile(`set-var\(txn\.reason\) str\((\w+)\)(?:[^\n]*\n\s*http-request deny deny_status (\d+))?`)
+	setsReason = regexp.MustCompile(`http-request set-var\(txn\.reason\) str\((\w+)\)(?:[^\n]*\n\s*http-request deny deny_status (\d+))?`)
 	logsReason = regexp.MustCompile(`"why":"%\{-M\}\[str\((\w+)\),json\]"`)
 )
 

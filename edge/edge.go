@@ -26,6 +26,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -173,7 +174,8 @@ type mapping struct {
 type claim struct {
 	Field    provider.Field
 	Path     string
-	Fallback bool // only when an earlier claim was missing
+	Fallback bool     // only when an earlier claim was missing
+	Lists    []string // the lists that it takes an element of, as regular expressions
 }
 
 // header is an identity header and the variable that it shows.
@@ -238,7 +240,7 @@ func key(parts []string) string {
 }
 
 func expand(name string, data any) ([]byte, error) {
-	t, err := template.New(name).Funcs(template.FuncMap{"deny": deny, "quote": quote}).ParseFS(templates, name)
+	t, err := template.New(name).Funcs(template.FuncMap{"deny": deny, "quote": quote, "oneline": oneline}).ParseFS(templates, name)
 	if err != nil {
 		return nil, err
 	}
@@ -291,6 +293,14 @@ func deny(status int, reason, condition string) string {
 	return fmt.Sprintf(`http-request set-var(txn.reason) str(%s)
     http-request deny deny_status %d content-type application/json lf-string "${HAPTRAIL_DENIED}" unless %s || haptrail_public`,
 		reason, status, condition)
+}
+
+// oneline keeps what a file may be called within a comment.
+func oneline(name string) string {
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
 }
 
 // quote writes a word for HAProxy, strongly quoted (configuration manual 2.2).

@@ -3,6 +3,7 @@ package edge_test
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/haptrail/haptrail/edge/edgetest"
 )
@@ -272,7 +275,7 @@ func TestClaimedRun(t *testing.T) {
 func TestLongestLineIsWhole(t *testing.T) {
 	a := newAttacker(t)
 	// HAProxy logs a byte that is not ASCII as a character of six
-	token := a.token(map[string]any{"workflow_ref": strings.Repeat("\u00ff", 850), "sub": strings.Repeat("s", 200), "jti": strings.Repeat("/", 200)})
+	token := a.token(map[string]any{"workflow_ref": strings.Repeat("\u00ff", 850), "sub": strings.Repeat("/", 300), "jti": strings.Repeat("/", 200)})
 	for i, c := range []struct{ path, want string }{
 		{"/artifacts/" + strings.Repeat(`"`, 1989), "200 ok"},
 		{"/artifacts/" + strings.Repeat(`"`, 1990), "403 path_unsafe"},
@@ -285,7 +288,7 @@ func TestLongestLineIsWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := a.g.Sink.Take(t, 1)[0]
-		if have := fmt.Sprintf("%d %s", l.Status, l.Reason); have != c.want || len(l.Subject) != 200 || len(l.TokenID) != 200 ||
+		if have := fmt.Sprintf("%d %s", l.Status, l.Reason); have != c.want || len(l.Subject) != 300 || len(l.TokenID) != 200 ||
 			len([]rune(l.Job)) != 2*850 || l.Path != c.path[:2000] || l.Role != "deployer" {
 			t.Errorf("%d: want %s, have %s, %+v", i, c.want, have, l)
 		}
@@ -300,6 +303,7 @@ func TestUnreadableRequestIsDenied(t *testing.T) {
 		"GET /\x01 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nX: " + strings.Repeat("A", 65536) + "\r\n\r\n", // a header of 64 KiB
 		"GARBAGE %s\r\n\r\n",
+		"PRI * HTTP/2.0\r\nX: %s\r\n\r\n", // HTTP/2's preface where it does not belong: no rule sees it, and yet it is no parse error
 	} {
 		conn := dial(t, a.g.URL)
 		fmt.Fprintf(conn, request, a.token(nil))
@@ -311,6 +315,45 @@ func TestUnreadableRequestIsDenied(t *testing.T) {
 		l := a.g.Sink.Take(t, 1)[0]
 		if l.Status/100 != 4 || l.Decision != "deny" || l.Reason != "bad_request" || l.Subject != "" {
 			t.Errorf("want 400 deny bad_request and nobody, have %+v", l)
+		}
+	}
+}
+
+// A header section that is nearly full has room for the identity once the token
+// has left it.
+func TestFullHeadersHaveRoomForTheIdentity(t *testing.T) {
+	a := newAttacker(t)
+	token := a.token(map[string]any{"workflow_ref": strings.Repeat("w", 1400)})
+	conn := dial(t, a.g.URL)
+	fmt.Fprintf(conn, "GET /artifacts/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\nCookie: %s\r\n\r\n", token, strings.Repeat("c", 11500))
+	reply, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(reply), "HTTP/1.1 200 ") {
+		t.Errorf("%v, %.60q", err, reply)
+	}
+}
+
+// Of an empty list HAProxy reads the next list's element: such a claim is missing.
+func TestEmptyListIsNoClaim(t *testing.T) {
+	edgetest.Binary(t)
+	root := edgetest.Root(t)
+	signer := edgetest.NewSigner(t, "k1", jose.ES256, 0)
+	edgetest.WriteJWKS(t, filepath.Join(root, "jwks.json"), signer)
+	g := edgetest.Start(t, root, `
+version: 1
+gate: {log: $LOG}
+issuers: [{name: one, provider: generic, issuer: "https://one.test", jwks: "file:$ROOT/jwks.json", audiences: [g], algorithms: [ES256], claims: {project: '$.my groups[0]'}}]
+roles: [{name: admin, match: [{project: admins}]}]
+grants: [{roles: [admin], paths: [/x]}]
+protect: {frontends: [www]}
+`, edgetest.Options{})
+	now := time.Now().Unix()
+	for text, want := range map[string]int{
+		`"my groups":["admins"]`: 200, `"my groups":["others"],"scp":["admins"]`: 403,
+		`"my groups":[],"scp":["admins"]`: 403, `"my groups" : [ ] ,"scp":["admins"]`: 403,
+	} {
+		token := signer.Token(t, json.RawMessage(fmt.Sprintf(`{"iss":"https://one.test","aud":"g","sub":"s","iat":%d,"exp":%d,%s}`, now, now+60, text)))
+		if have, body := get(t, g.URL+"/x", token); have != want {
+			t.Errorf("%s: want %d, have %d %s", text, want, have, body)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path"
 	"regexp"
 	"slices"
 
@@ -50,16 +51,32 @@ type Applied struct {
 // read back. The files are written first, so that whatever happens the next
 // start reads them; a second Apply ends what a first one could not.
 func (in Installation) Apply(ctx context.Context, files Files) (Applied, error) {
+	unlock, err := lock(ctx, in.Dir)
+	if err != nil {
+		return Applied{}, err
+	}
+	defer unlock()
+	sweep(in.Dir)
 	changes, err := files.Write(in.Dir)
 	done := Applied{Changes: changes}
 	if err != nil || len(in.Sockets) == 0 && in.Master == "" {
 		return done, err
 	}
-	stale, err := in.stale(ctx, files)
+	read, err := in.hasRead(ctx, files)
 	if err != nil {
 		return done, err
 	}
-	if stale || len(in.Sockets) == 0 && slices.ContainsFunc(changes, Change.NeedsReload) {
+	if len(in.Sockets) == 0 {
+		read.rules = !slices.ContainsFunc(changes, Change.NeedsReload)
+	}
+	if read.rules && !read.keys {
+		// a worker that a reload lets finish still judges a request on each of its
+		// connections: not by what was just taken away
+		if _, err := in.swap(ctx, files); err != nil {
+			return done, err
+		}
+	}
+	if !read.rules || !read.keys {
 		if err := in.reload(ctx); err != nil {
 			return done, err
 		}
@@ -72,11 +89,15 @@ func (in Installation) Apply(ctx context.Context, files Files) (Applied, error) 
 
 var stamped = regexp.MustCompile(`(?m)^    setenv (HAPTRAIL_[A-Z]+) ([0-9a-f]{16})$`)
 
-// stale asks the processes whether they run with the configuration among files:
-// it carries its fingerprint in a variable. Where keys come at run time, keys.cfg
-// is only what a start reads.
-func (in Installation) stale(ctx context.Context, files Files) (bool, error) {
-	for _, name := range []string{GateFile, KeysFile} {
+// has says which of the files all processes run with.
+type has struct{ rules, keys bool }
+
+// hasRead asks the processes which of the configuration's files they have read as
+// they are now: each carries its fingerprint in a variable. Where keys come at run
+// time, keys.cfg is only what a start reads.
+func (in Installation) hasRead(ctx context.Context, files Files) (has, error) {
+	read := has{rules: true, keys: true}
+	for name, all := range map[string]*bool{GateFile: &read.rules, KeysFile: &read.keys} {
 		stamp := stamped.FindSubmatch(files[name])
 		if stamp == nil || name == KeysFile && in.RuntimeKeys {
 			continue
@@ -84,21 +105,19 @@ func (in Installation) stale(ctx context.Context, files Files) (bool, error) {
 		for _, address := range in.Sockets {
 			client, err := runtimeapi.New(address, runtimeapi.Options{})
 			if err != nil {
-				return false, err
+				return has{}, err
 			}
 			value, _, err := client.Env(ctx, string(stamp[1]))
 			if errors.Is(err, runtimeapi.ErrUnreachable) {
 				continue // swap says so, after the others have been served
 			}
 			if err != nil {
-				return false, err
+				return has{}, err
 			}
-			if value != string(stamp[2]) {
-				return true, nil
-			}
+			*all = *all && value == string(stamp[2])
 		}
 	}
-	return false, nil
+	return read, nil
 }
 
 // reload checks the configuration and has the master start workers with it.
@@ -128,7 +147,7 @@ func (in Installation) swap(ctx context.Context, files Files) (swapped int, err 
 			clientErr = in.loadKeys(ctx, client, files)
 		}
 		if clientErr == nil {
-			clientErr = client.ReplaceMaps(ctx, contents)
+			clientErr = replaceMaps(ctx, client, contents)
 		}
 		if clientErr != nil {
 			err = errors.Join(err, clientErr) // it names the address
@@ -166,4 +185,37 @@ func BinaryVersion(ctx context.Context, binary string) (runtimeapi.Version, erro
 		return runtimeapi.Version{}, fmt.Errorf("ask %s for its version: %w", binary, err)
 	}
 	return runtimeapi.ParseVersion(string(out))
+}
+
+// replaceMaps swaps the maps so that every request finds the grants of the role
+// that it got: for as long as roles change, the grants' map has both generations.
+func replaceMaps(ctx context.Context, client *runtimeapi.Client, contents []runtimeapi.MapContent) error {
+	n := slices.IndexFunc(contents, func(m runtimeapi.MapContent) bool { return path.Base(m.ID) == "grants.map" })
+	if n < 0 {
+		return client.ReplaceMaps(ctx, contents)
+	}
+	live, err := client.Map(ctx, contents[n].ID)
+	if err != nil {
+		return err
+	}
+	grants := contents[n]
+	both := runtimeapi.MapContent{ID: grants.ID, Entries: slices.Clone(grants.Entries)}
+	known := make(map[string]bool, len(grants.Entries))
+	for _, e := range grants.Entries {
+		known[e.Key] = true
+	}
+	for _, e := range live {
+		if !known[e.Key] {
+			both.Entries = append(both.Entries, runtimeapi.Entry{Key: e.Key, Value: e.Value})
+		}
+	}
+	if len(both.Entries) > len(grants.Entries) {
+		if err := client.ReplaceMaps(ctx, []runtimeapi.MapContent{both}); err != nil {
+			return err
+		}
+	}
+	if err := client.ReplaceMaps(ctx, slices.Delete(slices.Clone(contents), n, n+1)); err != nil {
+		return err
+	}
+	return client.ReplaceMaps(ctx, []runtimeapi.MapContent{grants})
 }

@@ -3,8 +3,11 @@ package edge
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -48,6 +51,7 @@ func policyMaps(p *policy.Policy) map[string]table {
 			projects.add(issuer.Name+"|"+subject, issuer.Projects[subject])
 		}
 	}
+	roles, grants := coupled(p)
 	rates := table{comment: "role  requests of one identity in " + p.RatePeriod()}
 	for _, role := range p.Roles {
 		rates.add(role.Name, fmt.Sprint(role.Rate.Requests))
@@ -57,10 +61,30 @@ func policyMaps(p *policy.Policy) map[string]table {
 		"maps/audiences.map": audiences,
 		"maps/projects.map":  projects,
 		"maps/rates.map":     rates,
-		"maps/roles.map":     {"The first match decides. " + strings.Join(policy.RoleKey, "|") + "  role", p.RoleLines()},
-		"maps/grants.map":    {"No match, no access. " + strings.Join(policy.GrantKey, "|") + "  what is granted", p.GrantLines()},
+		"maps/roles.map":     {"The first match decides. " + strings.Join(policy.RoleKey, "|") + "  role|generation", roles},
+		"maps/grants.map":    {"No match, no access. " + strings.Replace(strings.Join(policy.GrantKey, "|"), "role", "role|generation", 1) + "  what is granted", grants},
 		"maps/public.map":    {"What needs no identity. " + strings.Join(policy.PublicKey, "|") + "  what is public", p.PublicLines()},
 	}
+}
+
+// coupled are the lines of roles and grants, bound to each other: HAProxy swaps
+// one map at a time, and a role of one policy must never meet the grants of
+// another. The generation is a hash of both, so it changes when one of them does;
+// what reads one map new and the other one old finds no grant.
+func coupled(p *policy.Policy) (roles, grants []policy.Line) {
+	roles, grants = p.RoleLines(), p.GrantLines()
+	sum := sha256.New()
+	for _, l := range slices.Concat(roles, grants) {
+		fmt.Fprintf(sum, "%s %s\n", l.Pattern, l.Value)
+	}
+	generation := hex.EncodeToString(sum.Sum(nil)[:6])
+	for i := range roles {
+		roles[i].Value += "|" + generation
+	}
+	for i := range grants { // a role's name has no "|"
+		grants[i].Pattern = strings.Replace(grants[i].Pattern, `\|`, `\|`+generation+`\|`, 1)
+	}
+	return roles, grants
 }
 
 func (t *table) add(key, value string) {
@@ -95,6 +119,17 @@ func mappingNames(p *policy.Policy) map[string]string {
 	return names
 }
 
+// indexed finds the lists in a claim's path.
+var indexed = regexp.MustCompile(`\.((?:[^.\[\\]|\\.)+)\[`)
+
+// lists are the names of the lists of which a path takes an element.
+func lists(path provider.Path) (names []string) {
+	for _, match := range indexed.FindAllStringSubmatch(path.String(), -1) {
+		names = append(names, regexp.QuoteMeta(strings.ReplaceAll(match[1], `\`, "")))
+	}
+	return names
+}
+
 // mappings are all that the policy's issuers use, each once, by name.
 func mappings(p *policy.Policy) []mapping {
 	names := mappingNames(p)
@@ -108,7 +143,7 @@ func mappings(p *policy.Policy) []mapping {
 		paths := issuer.ClaimPaths()
 		for _, field := range provider.Fields() {
 			for n, path := range paths[field] {
-				m.Claims = append(m.Claims, claim{Field: field, Path: path.HAProxy(), Fallback: n > 0})
+				m.Claims = append(m.Claims, claim{Field: field, Path: path.HAProxy(), Fallback: n > 0, Lists: lists(path)})
 			}
 		}
 		found[m.Name] = m

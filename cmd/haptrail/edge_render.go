@@ -50,7 +50,9 @@ func (c *edgeRenderCmd) Run(ctx context.Context, s streams) error {
 		g.Sockets, g.Master = nil, ""
 	}
 	done, err := g.Apply(ctx, files)
-	printChanges(s.out, g.Dir, done.Changes, "changed")
+	if err == nil || len(done.Changes) > 0 {
+		printChanges(s.out, g.Dir, done.Changes, "changed")
+	}
 	if err != nil {
 		return err
 	}

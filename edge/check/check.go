@@ -227,5 +227,6 @@ func (c *checker) checkConfig() {
 		c.checkRules(s)
 	}
 	c.checkMapWrites()
+	c.checkTuning()
 	c.checkSockets()
 }

@@ -56,6 +56,8 @@ var codes = [...]Code{
 	// who the application and the log are told it was
 	{"identity-changed", Error, "a variable that holds the judgement or the identity is changed after it"},
 	{"identity-header-set", Error, "an identity header is written by another rule than the gate's"},
+	{"buffer-small", Warning, "HAProxy's buffers are too small for tokens, maps and log lines"},
+	{"variables-limited", Warning, "HAProxy's variables have a limit, beyond which good tokens are denied"},
 	{"identity-header-lost", Warning, "an identity header is removed before the application sees it"},
 	{"client-address-set", Warning, "the client's address is taken from elsewhere than the connection"},
 	{"token-in-clear", Warning, "tokens cross the network unencrypted"},

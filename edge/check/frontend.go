@@ -16,6 +16,7 @@ func (c *checker) checkFrontend(s *haproxycfg.Section) {
 	for _, l := range c.foreign(s) {
 		c.checkBind(l)
 		c.checkStats(l)
+		c.checkHeaderOption(l)
 		if r, ok := parseRule(l.In, l.Line); ok && r.first() {
 			c.checkEarly(r)
 		}

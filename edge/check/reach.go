@@ -47,7 +47,9 @@ func (c *checker) resolve(l haproxycfg.Setting) []route {
 	}
 	dynamic := route{Setting: l, maybe: true, via: name}
 	m := lookup.FindStringSubmatch(name)
-	if m == nil {
+	// what stands before the sample is part of the backend's name: bk_%[...,map(...)]
+	prefix, _, _ := strings.Cut(name, "%[")
+	if m == nil || strings.Count(name, "%[") > 1 {
 		return []route{dynamic}
 	}
 	file := strings.TrimPrefix(strings.TrimPrefix(m[1], "opt@"), "virt@")
@@ -59,11 +61,11 @@ func (c *checker) resolve(l haproxycfg.Setting) []route {
 	var all []route
 	for i, e := range mapLines(text) {
 		if e.Key != "" {
-			all = append(all, route{Setting: l, to: e.Value, via: fmt.Sprintf("line %d of the map %s", i+1, file)})
+			all = append(all, route{Setting: l, to: prefix + e.Value, via: fmt.Sprintf("line %d of the map %s", i+1, file)})
 		}
 	}
 	if m[2] != "" {
-		all = append(all, route{Setting: l, to: m[2], via: "what the map " + file + " gives for no match"})
+		all = append(all, route{Setting: l, to: prefix + m[2], via: "what the map " + file + " gives for no match"})
 	}
 	return all
 }

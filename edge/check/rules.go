@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/haptrail/haptrail/ingest/haproxycfg"
@@ -19,6 +20,7 @@ func (c *checker) checkRules(s *haproxycfg.Section) {
 		}
 		if s.Kind != "frontend" { // of a gated frontend, checkStats has been asked
 			c.checkStats(l)
+			c.checkHeaderOption(l)
 		}
 		r, ok := parseRule(l.In, l.Line)
 		if !ok {
@@ -102,6 +104,40 @@ func (c *checker) checkHeader(r rule) {
 	case r.action == "del-header" && c.deletes(r, headerName(prefix)):
 		c.add("identity-header-lost", r.place, "take the line out: the gate has removed what clients sent under these names",
 			"%s %s removes what the gate tells the application", r, r.word(0))
+	}
+}
+
+// checkHeaderOption: two settings write a header of any name, after all rules.
+func (c *checker) checkHeaderOption(l haproxycfg.Setting) {
+	name := ""
+	switch {
+	case l.Word(0) == "http-send-name-header":
+		name = l.Word(1)
+	case l.Word(0) == "option" && (l.Word(1) == "forwardfor" || l.Word(1) == "originalto"):
+		name = after(l.Line, "header")
+	}
+	if name != "" && strings.HasPrefix(headerName(name), headerName(c.Policy.Gate.IdentityHeaders)) {
+		c.add("identity-header-set", at(l.In, l.Line), "name another header",
+			"%s writes %s: the application takes it for what the gate found", strings.Join(l.Words[:min(len(l.Words), 2)], " "), name)
+	}
+}
+
+// minBuffer is HAProxy's own tune.bufsize, which the gate's rules are made for.
+const minBuffer = 16384
+
+// checkTuning looks at the limits of what rules can hold.
+func (c *checker) checkTuning() {
+	for _, g := range c.cfg.Kinds("global") {
+		for _, l := range g.Lines {
+			switch size, err := strconv.Atoi(l.Word(1)); {
+			case l.Word(0) == "tune.bufsize" && err == nil && size < minBuffer:
+				c.add("buffer-small", at(g, l), "take the line out, or write 16384 or more",
+					"tune.bufsize %d: long tokens are denied, long claims are missing in the log, and maps cannot be swapped at run time", size)
+			case strings.HasPrefix(l.Word(0), "tune.vars.") && err == nil && size > 0:
+				c.add("variables-limited", at(g, l), "take the line out, or write 0",
+					"%s %d: a variable beyond it is not set, and the gate denies the request under whatever reason comes next", l.Word(0), size)
+			}
+		}
 	}
 }
 
