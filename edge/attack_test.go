@@ -324,7 +324,7 @@ func (a attacker) headers() []attack {
 		attack.headers = http.Header{name: {value}}
 		attacks = append(attacks, attack)
 	}
-	for _, name := range []string{"X-Identity-Sub", "X-Identity-Anything", "x_identity_sub", "X_Identity-Role", "x-identity-"} {
+	for _, name := range []string{"X-Identity-Sub", "X-Identity-Anything", "x_identity_sub", "X_Identity-Role", "x-identity-", "x.identity.sub"} {
 		add(name, "root", 403, "identity_forged")
 	}
 	for _, name := range []string{"X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method", "x_http_method_override"} {

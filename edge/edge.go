@@ -211,9 +211,9 @@ func newGate(p *policy.Policy, o Options) gate {
 func branch(v runtimeapi.Version) string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
 
 // headerPattern matches a lower-case header name that begins with the prefix, or
-// looks so to what takes "_" for "-" (CGI, and with it WSGI and Rack).
+// looks so to what takes "_" for "-" (CGI, and with it WSGI and Rack), or "." for "_".
 func headerPattern(prefix string) string {
-	return strings.ReplaceAll(strings.ToLower(prefix), "-", "[-_]")
+	return strings.ReplaceAll(strings.ToLower(prefix), "-", "[-_.]")
 }
 
 // errorFormat is the log-format of what no rule has judged: its decision and
