@@ -37,7 +37,8 @@ type Client struct {
 	// host: credentials in a header of their own would go with it.
 	HTTP *http.Client
 	// Authorize adds credentials to a request. fresh asks for new ones: the server
-	// has refused those before. Its errors end the call. May be nil.
+	// has refused those before. An error of its own ends the call, and one of a
+	// Client that it asked is tried again like ours. May be nil.
 	Authorize func(ctx context.Context, r *http.Request, fresh bool) error
 	// Pause waits between two tries; nil is by the clock.
 	Pause func(ctx context.Context, d time.Duration) error
