@@ -36,11 +36,11 @@ func TestNewGitLabRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want an error that says %q", fault.name, err, fault.says)
 		}
 	}
-	source, err := ci.NewGitLab(ci.GitLabConfig{URL: "https://gitlab.example.com/root/", Token: ci.SecretValue("hunter2-4485")})
+	source, err := ci.NewGitLab(ci.GitLabConfig{URL: "https://gitlab.example.com/git/", Token: ci.SecretValue("hunter2-4485")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := fmt.Sprintf("%v", source); text != "gitlab https://gitlab.example.com/root" {
+	if text := fmt.Sprintf("%v", source); text != "gitlab https://gitlab.example.com/git" {
 		t.Errorf("printed as %q", text)
 	}
 }
