@@ -47,9 +47,10 @@ type Applied struct {
 
 // Apply writes the files and brings the running processes to their state: by a
 // reload where a process has not read the configuration as it is now, which the
-// binary has checked before; else by one transaction of maps on each process,
-// read back. The files are written first, so that whatever happens the next
-// start reads them; a second Apply ends what a first one could not.
+// binary has checked before, and by swapping its maps (see replaceMaps), read back;
+// where only keys want the reload, before it too. The files are written first, so
+// that whatever happens the next start reads them; a second Apply ends what a
+// first one could not.
 func (in Installation) Apply(ctx context.Context, files Files) (Applied, error) {
 	unlock, err := lock(ctx, in.Dir)
 	if err != nil {
