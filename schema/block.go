@@ -15,8 +15,8 @@ import (
 // RequestBlock is a block of rows for the table requests, filled column by
 // column. The struct is the one list of the table's columns: their names and
 // types in the INSERT come from its tags, and a test holds them against the
-// migrated table. Rows are added by appending once to every column but Block
-// and then calling EndRow. A RequestBlock is used by one goroutine at a time;
+// migrated table. Rows are added by appending once to every column but Block and
+// Caller, which InsertRequests fills, and then calling EndRow. A RequestBlock is used by one goroutine at a time;
 // Reset makes it ready for the next block without giving up its memory.
 type RequestBlock struct {
 	Time            Int64   `col:"time" type:"DateTime64(6, 'UTC')"`
@@ -81,8 +81,9 @@ type RequestBlock struct {
 	Extra           Map     `col:"extra" type:"Map(LowCardinality(String), String)"`
 	Marks           Dict    `col:"marks"`
 	Block           Bytes16 `col:"block" type:"UUID"`
+	Caller          Callers `col:"caller" type:"UInt64"`
 
-	columns []column // every field above but Block
+	columns []column // every field above but Block and Caller
 	names   []clickhouse.ColumnNameAndType
 	rows    int
 }
@@ -104,7 +105,7 @@ func NewRequestBlock() *RequestBlock {
 			typ = dictType
 		}
 		b.names = append(b.names, clickhouse.ColumnNameAndType{Name: name, Type: typ})
-		if field.Name != "Block" {
+		if field.Name != "Block" && field.Name != "Caller" {
 			b.columns = append(b.columns, v.Field(i).Addr().Interface().(column))
 		}
 	}
@@ -131,6 +132,7 @@ func (b *RequestBlock) Reset() {
 		c.reset()
 	}
 	b.Block.reset()
+	b.Caller.reset()
 	b.rows = 0
 }
 
@@ -215,9 +217,10 @@ func (b *RequestBlock) fill(batch driver.Batch, id BlockID) error {
 	for range b.rows {
 		b.Block.Append((*[16]byte)(&id))
 	}
+	b.Caller.fill(b.callerClaims(), b.rows)
 	var scratch []byte
 	targets := batch.Columns()
-	for i, c := range append(b.columns[:len(b.columns):len(b.columns)], &b.Block) {
+	for i, c := range append(b.columns[:len(b.columns):len(b.columns)], &b.Block, &b.Caller) {
 		native := c.native(scratch)
 		if err := targets[i].Decode(nativeReader(native), b.rows); err != nil {
 			return fmt.Errorf("requests: column %s: %w", b.names[i].Name, err)

@@ -106,7 +106,21 @@ func (t Target) functions() template.FuncMap {
 		"sharded_engine": func(name string, args ...string) string {
 			return t.engine(name, "/clickhouse/tables/{shard}/{database}/{table}", "{replica}", args)
 		},
+		"network": network,
+		"narrow": func(part string) string { // a view shows all; see trailText
+			if part == "requests" {
+				return quoted(part)
+			}
+			return ""
+		},
 	}
+}
+
+// network is the /24 of an address, or of an IPv6 one the /56, as an expression: its
+// first address.
+func network(address string) string {
+	v4 := address + " BETWEEN toIPv6('::ffff:0.0.0.0') AND toIPv6('::ffff:255.255.255.255')"
+	return "tupleElement(IPv6CIDRToRange(" + address + ", if(" + v4 + ", 120, 56)), 1)"
 }
 
 func (t Target) engine(name, path, replica string, args []string) string {

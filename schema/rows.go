@@ -34,39 +34,6 @@ type ProxyEvent struct {
 	Text     string     `ch:"text"`
 }
 
-// Run is a row of runs.
-type Run struct {
-	Provider   string    `ch:"provider" json:"provider"`
-	Project    string    `ch:"project" json:"project"`
-	Job        string    `ch:"job" json:"job"`
-	Run        string    `ch:"run" json:"run"`
-	RunAttempt uint32    `ch:"run_attempt" json:"run_attempt"`
-	Ref        string    `ch:"ref" json:"ref"`
-	Commit     string    `ch:"commit" json:"commit"`
-	Status     string    `ch:"status" json:"status"`
-	Trigger    string    `ch:"trigger" json:"trigger"`
-	Actor      string    `ch:"actor" json:"actor"`
-	Agent      string    `ch:"agent" json:"agent"`
-	Principal  string    `ch:"principal" json:"principal"`
-	QueuedAt   time.Time `ch:"queued_at" json:"queued_at"` // the zero time where unknown, here and below
-	StartedAt  time.Time `ch:"started_at" json:"started_at"`
-	FinishedAt time.Time `ch:"finished_at" json:"finished_at"`
-	Version    uint64    `ch:"version" json:"version"` // the greatest wins
-}
-
-// Commit is a row of commits.
-type Commit struct {
-	Commit      string    `ch:"commit" json:"commit"`
-	Repository  string    `ch:"repository" json:"repository"`
-	Author      string    `ch:"author" json:"author"`
-	AuthorEmail string    `ch:"author_email" json:"author_email"`
-	Committer   string    `ch:"committer" json:"committer"`
-	CommittedAt time.Time `ch:"committed_at" json:"committed_at"`
-	Subject     string    `ch:"subject" json:"subject"`
-	Signature   string    `ch:"signature" json:"signature"` // verified, unverified or none
-	Version     uint64    `ch:"version" json:"version"`
-}
-
 // Import is a row of imports: one chunk of a log file that was stored.
 type Import struct {
 	Chunk    string    `ch:"chunk"` // hash of the chunk's lines and of how they were read
@@ -84,16 +51,6 @@ func (s *Store) InsertRejects(ctx context.Context, rows []Reject, id BlockID) er
 // InsertProxyEvents adds rows to proxy_events, once under one id.
 func (s *Store) InsertProxyEvents(ctx context.Context, rows []ProxyEvent, id BlockID) error {
 	return insertRows(withToken(ctx, id), s, "proxy_events", rows)
-}
-
-// InsertRuns adds rows to runs.
-func (s *Store) InsertRuns(ctx context.Context, rows []Run) error {
-	return insertRows(ctx, s, "runs", rows)
-}
-
-// InsertCommits adds rows to commits.
-func (s *Store) InsertCommits(ctx context.Context, rows []Commit) error {
-	return insertRows(ctx, s, "commits", rows)
 }
 
 // InsertImports adds rows to imports.

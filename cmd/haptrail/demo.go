@@ -12,7 +12,6 @@ import (
 	"github.com/haptrail/haptrail/cmd/haptrail/config"
 	"github.com/haptrail/haptrail/deploy/demo"
 	"github.com/haptrail/haptrail/edge/haproxy"
-	"github.com/haptrail/haptrail/schema"
 )
 
 type demoCmd struct {
@@ -27,9 +26,10 @@ type demoCmd struct {
 //	issuers --keys--+ policy.yaml, rendered
 //	   | token      v
 //	jobs -------> HAProxy --allowed--> backend
-//	                 | log ring (TCP)
-//	                 v
-//	      the daemon, in this process --> embedded engine in DIR
+//	   | runs        | log ring (TCP)
+//	   v             v
+//	CI servers --> the daemon, in this process --> embedded engine in DIR
+//	      webhooks, polls
 func (c *demoCmd) Run(ctx context.Context, s streams) error {
 	steps := newSteps(s.err)
 	binary, err := haproxy.Find()
@@ -41,25 +41,28 @@ func (c *demoCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer remove()
-	steps.begin("starting the engine and the daemon")
-	d, err := startDemoDaemon(ctx, data, c.Library)
+	steps.begin("starting the CI servers: Space, TeamCity, GitHub and GitLab")
+	servers, err := demo.StartCI(demo.CIOptions{Dir: scratch})
 	if err != nil {
 		return err
 	}
+	steps.begin("starting the engine and the daemon")
+	d, err := startDemoDaemon(ctx, data, c.Library, servers)
+	if err != nil {
+		return errors.Join(err, servers.Close())
+	}
 	world, err := demo.Start(ctx, demo.Options{
 		Dir: scratch, LogAddress: d.listener(), Haproxy: binary, Seed: c.Seed, Rotate: true,
-		Progress: steps.begin,
+		CI: servers, Webhooks: d.webhooks(), Progress: steps.begin,
 	})
 	if err != nil {
-		return d.end(interrupted(ctx, err))
+		return errors.Join(d.end(interrupted(ctx, err)), servers.Close())
 	}
 	err = c.play(ctx, s.out, d, world, steps)
 	steps.begin("stopping")
-	err = d.end(errors.Join(err, world.Close()))
+	// The daemon before the servers that it polls, or its log would end in errors.
+	err = errors.Join(d.end(errors.Join(err, world.Close())), servers.Close(), violations(servers))
 	steps.end()
-	if err == nil && c.Data != "" {
-		fmt.Fprintf(s.out, "The data is in %s: haptrail trail --dsn '%s'\n", data, "embedded:"+data)
-	}
 	return err
 }
 
@@ -92,19 +95,27 @@ func (c *demoCmd) play(ctx context.Context, out io.Writer, d *demoDaemon, world 
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	if err := d.importHistory(ctx, world); err != nil {
+	polled, err := d.judge(ctx, world, &summary, steps)
+	if err != nil {
 		return interrupted(ctx, err)
 	}
 	steps.end()
 	showTraffic(out, summary, missing)
-	if err := showTrail(ctx, out, d.server.store, began); err != nil {
+	if err := d.show(ctx, out, summary, polled, began); err != nil {
 		return interrupted(ctx, err)
 	}
-	if c.Once {
+	switch {
+	case !c.Once:
+		fmt.Fprint(out, "\nTraffic goes on until Ctrl-C. In another terminal, try:\n")
+	case c.Data != "":
+		fmt.Fprint(out, "\nThe data is kept. Try:\n")
+	default:
 		return nil
 	}
-	fmt.Fprintf(out, demoHints, d.server.store.DSN())
-	world.Idle(ctx)
+	fmt.Fprintf(out, demoHints, d.server.store.DSN(), sharedCommit(summary)[:shortSHA])
+	if !c.Once {
+		world.Idle(ctx)
+	}
 	return nil
 }
 
@@ -117,48 +128,11 @@ func interrupted(ctx context.Context, err error) error {
 }
 
 const demoHints = `
-Traffic goes on until Ctrl-C. In another terminal, try:
-
   export HAPTRAIL_DSN='%s'
-  bin/haptrail trail --decision deny                       who was turned away, and why
+  bin/haptrail trail --commit %s                   what one commit touched, in its three runs
+  bin/haptrail findings --long                             what is wrong, and what to do about it
   bin/haptrail trail --summary --path '/secrets'           who reached for the secrets
-  bin/haptrail query "SELECT identity, count() FROM trail GROUP BY 1 ORDER BY 2 DESC"
-`
-
-// showTraffic says what the jobs did, and that a key's rotation disturbed none.
-func showTraffic(out io.Writer, summary demo.Summary, missing uint64) {
-	fmt.Fprintf(out, "\n%d requests of %d CI jobs reached HAProxy in %.0f s: %d allowed, %d denied.\n",
-		summary.Requests, len(summary.Jobs), summary.Elapsed.Seconds(), summary.Allowed, summary.Denied)
-	if r := summary.Rotation; r != nil {
-		fmt.Fprintf(out, "%s rotated its key (%s, then %s): %d requests meanwhile, %d lost.\n", r.Issuer, r.Old, r.New, r.Requests, r.Lost)
-	}
-	if missing > 0 {
-		fmt.Fprintf(out, "%d of them HAProxy answered and did not log: a reload closes its log at once (haproxy/haproxy issue 3436).\n", missing)
-	}
-}
-
-func showTrail(ctx context.Context, out io.Writer, store *schema.Store, began time.Time) error {
-	fmt.Fprint(out, "\nWho touched what, from which run and commit, allowed or denied, and why:\n\n")
-	p := newPrinter[schema.TrailSummaryRow](out, "table", summaryColumns)
-	query := schema.TrailQuery{Since: began, Until: farFuture}
-	err := store.TrailSummary(ctx, query, func(row *schema.TrailSummaryRow) error {
-		nameUnknown(row)
-		return p.row(row)
-	})
-	if err != nil {
-		return err
-	}
-	if err := p.close(); err != nil {
-		return err
-	}
-	_, err = fmt.Fprint(out, demoLegend)
-	return err
-}
-
-const demoLegend = `
-identity  the token's subject, as HAProxy verified it
-grade     how sure the run is. proven: a signed claim names it · corroborated: a header names it
-          and the CI's own record agrees · inferred: the identity's only run at that time · none
+  bin/haptrail query "SELECT * FROM reattributions"        what a run that was told late has changed
 `
 
 // demoDaemon is the daemon, running in this process.
@@ -169,7 +143,7 @@ type demoDaemon struct {
 	log    *os.File
 }
 
-func startDemoDaemon(ctx context.Context, data, library string) (*demoDaemon, error) {
+func startDemoDaemon(ctx context.Context, data, library string, servers *demo.CI) (*demoDaemon, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, err
 	}
@@ -182,6 +156,8 @@ func startDemoDaemon(ctx context.Context, data, library string) (*demoDaemon, er
 	cfg.Engine.Library = library
 	cfg.HTTP = "127.0.0.1:0"
 	cfg.Listeners = []config.Listener{{Name: "demo", Address: "tcp://127.0.0.1:0", Framing: "octet-counted"}}
+	cfg.CI = demoSection(servers)
+	cfg.Findings.Protected = demoProtected()
 	log, level := newLogger(cfg.Log, logFile)
 	ready := make(chan struct{})
 	d := &demoDaemon{done: make(chan error, 1), log: logFile}
@@ -244,15 +220,6 @@ func (d *demoDaemon) stored(ctx context.Context, summary demo.Summary, since tim
 				"see "+d.log.Name())
 		}
 	}
-}
-
-// importHistory stores what the CI servers know of the jobs' runs and commits.
-func (d *demoDaemon) importHistory(ctx context.Context, world *demo.World) error {
-	if _, err := importRows(ctx, []string{world.RunsFile()}, checkRun, d.server.store.InsertRuns); err != nil {
-		return err
-	}
-	_, err := importRows(ctx, []string{world.CommitsFile()}, checkCommit, d.server.store.InsertCommits)
-	return err
 }
 
 // steps tells a person what takes time: each step as it begins, a dot for each

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,11 +10,13 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/haptrail/haptrail/ingest"
+	"github.com/haptrail/haptrail/ingest/ci"
 	"github.com/haptrail/haptrail/schema"
 )
 
@@ -24,8 +27,8 @@ type importCmd struct {
 	HAProxyCfg string   `name:"haproxy-cfg" placeholder:"FILE" help:"Take the format from this haproxy.cfg."`
 	Frontend   string   `placeholder:"NAME" help:"The frontend or listen section in it."`
 	Zone       string   `default:"" placeholder:"ZONE" help:"Time zone of %t and %tr, such as Europe/Berlin. Default: the configuration's, else UTC."`
-	Runs       []string `placeholder:"FILE" type:"existingfile" help:"CI runs: a JSON array of objects with the columns of the table runs."`
-	Commits    []string `placeholder:"FILE" type:"existingfile" help:"Commits: likewise, the columns of the table commits."`
+	Runs       []string `placeholder:"FILE" type:"existingfile" help:"CI runs: a JSON array of objects with the columns of the view runs."`
+	Commits    []string `placeholder:"FILE" type:"existingfile" help:"Commits: likewise, the columns of the view commits."`
 	Again      bool     `help:"Store also what was imported before."`
 	DryRun     bool     `help:"Parse only; store nothing."`
 	output
@@ -59,6 +62,9 @@ func (c *importCmd) Run(ctx context.Context, s streams) error {
 	}
 	result := importResult{}
 	err := c.importAll(ctx, s, store, &result)
+	if err == nil && store != nil && store.Engine() != nil {
+		err = c.judge(ctx, s, store)
+	}
 	result.Seconds = time.Since(start).Seconds()
 	result.CPUSeconds = (cpuTime() - cpu).Seconds()
 	if err == nil || result.Lines+result.Runs+result.Commits > 0 {
@@ -83,6 +89,25 @@ func (c *importCmd) importAll(ctx context.Context, s streams, store *schema.Stor
 	}
 	return c.importLogs(ctx, s, store, result)
 }
+
+// judge does what a daemon's judge would do with what was imported. Where the
+// tables are elsewhere, a daemon's does.
+func (c *importCmd) judge(ctx context.Context, s streams, store *schema.Store) error {
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	j := newJudge(cfg, store)
+	j.LookBack = everything
+	steps := newSteps(s.err)
+	steps.begin("judging which run each request is of")
+	err = j.Once(ctx)
+	steps.end()
+	return err
+}
+
+// everything is a look-back to before all logs.
+const everything = 100 * 365 * 24 * time.Hour
 
 func unless(skip bool, f func() error) error {
 	if skip {
@@ -197,16 +222,15 @@ func cpuTime() time.Duration {
 }
 
 // importRows reads JSON files of T, a whole array or one object after another.
-func importRows[T any](ctx context.Context, files []string, check func(*T, uint64) error, insert func(context.Context, []T) error) (int, error) {
+func importRows[T any](ctx context.Context, files []string, check func(*T) error, insert func(context.Context, []T) error) (int, error) {
 	total := 0
-	version := uint64(time.Now().UnixNano())
 	for _, file := range files {
 		rows, err := readJSON[T](file)
 		if err != nil {
 			return total, fmt.Errorf("%s: %w", file, err)
 		}
 		for i := range rows {
-			if err := check(&rows[i], version); err != nil {
+			if err := check(&rows[i]); err != nil {
 				return total, fmt.Errorf("%s: row %d: %w", file, i+1, err)
 			}
 		}
@@ -252,8 +276,11 @@ func decodeRows[T any](raw json.RawMessage) (rows []T, err error) {
 		}
 	}
 	for _, object := range objects {
+		if object, err = withoutVersion(object); err != nil {
+			return rows, err
+		}
 		var row T
-		d := json.NewDecoder(strings.NewReader(string(object)))
+		d := json.NewDecoder(bytes.NewReader(object))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&row); err != nil {
 			return rows, hint(err, "the fields are "+strings.Join(schema.Columns[T](), ", "))
@@ -263,23 +290,38 @@ func decodeRows[T any](raw json.RawMessage) (rows []T, err error) {
 	return rows, nil
 }
 
-func checkRun(r *schema.Run, version uint64) error {
+// withoutVersion leaves out what older files have to say which of two rows counts:
+// now all rows of a run or a commit count together, whichever comes first.
+func withoutVersion(object json.RawMessage) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if !bytes.Contains(object, []byte(`"version"`)) || json.Unmarshal(object, &fields) != nil {
+		return object, nil // what is no object is the decoder's to refuse
+	}
+	delete(fields, "version")
+	return json.Marshal(fields)
+}
+
+func checkRun(r *schema.Run) error {
 	if r.Provider == "" || r.Run == "" {
 		return errors.New("provider and run must not be empty")
 	}
-	if r.Version == 0 {
-		r.Version = version
-	}
 	r.Commit = strings.ToLower(r.Commit)
-	return nil
+	if r.Status == "success" { // the word of older files
+		r.Status = ci.Succeeded.String()
+	}
+	var words []string
+	for status := ci.Unknown; status <= ci.Succeeded; status++ {
+		if r.Status == status.String() {
+			return nil
+		}
+		words = append(words, strconv.Quote(status.String()))
+	}
+	return hint(fmt.Errorf("status: %q is not known", r.Status), "write one of "+strings.Join(words, ", "))
 }
 
-func checkCommit(r *schema.Commit, version uint64) error {
+func checkCommit(r *schema.Commit) error {
 	if r.Commit == "" {
 		return errors.New("commit must not be empty")
-	}
-	if r.Version == 0 {
-		r.Version = version
 	}
 	r.Commit = strings.ToLower(r.Commit)
 	return nil

@@ -16,15 +16,16 @@ import (
 
 // cli are the commands. Each has a file of its own.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the daemon: receive logs, store them, answer queries."`
-	Demo    demoCmd    `cmd:"" help:"Play the whole thing on this machine: HAProxy, CI jobs, haptrail."`
-	Import  importCmd  `cmd:"" help:"Read log files (or - for stdin), CI runs and commits into the tables."`
-	Trail   trailCmd   `cmd:"" help:"Show who touched what, from which run and commit, allowed or denied."`
-	Edge    edgeCmd    `cmd:"" help:"Make HAProxy's gate from a policy, keep its keys fresh, check it."`
-	Query   queryCmd   `cmd:"" help:"Run a read-only SQL query over the tables."`
-	Schema  schemaCmd  `cmd:"" help:"Print or apply the tables' statements."`
-	Check   checkCmd   `cmd:"" help:"Compare the configuration with the world around it."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run the daemon: receive logs, store them, answer queries."`
+	Demo     demoCmd     `cmd:"" help:"Play the whole thing on this machine: HAProxy, CI jobs, haptrail."`
+	Import   importCmd   `cmd:"" help:"Read log files (or - for stdin), CI runs and commits into the tables."`
+	Trail    trailCmd    `cmd:"" help:"Show who touched what, from which run and commit, allowed or denied."`
+	Findings findingsCmd `cmd:"" help:"Show what a person should look at: stolen tokens, unreviewed deploys, unowned accounts."`
+	Edge     edgeCmd     `cmd:"" help:"Make HAProxy's gate from a policy, keep its keys fresh, check it."`
+	Query    queryCmd    `cmd:"" help:"Run a read-only SQL query over the tables."`
+	Schema   schemaCmd   `cmd:"" help:"Print or apply the tables' statements."`
+	Check    checkCmd    `cmd:"" help:"Compare the configuration with the world around it."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 // Exit codes: 0 all is well, 1 the command failed or found faults, 2 it was

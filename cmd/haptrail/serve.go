@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/haptrail/haptrail/cmd/haptrail/config"
+	"github.com/haptrail/haptrail/cmd/haptrail/judge"
 	"github.com/haptrail/haptrail/ingest"
 	"github.com/haptrail/haptrail/ingest/syslog"
 	"github.com/haptrail/haptrail/schema"
@@ -50,13 +51,14 @@ const gcPercent = 40
 // server is the running daemon.
 //
 //	listeners --> pipeline --> store (engine) <-- engine endpoints: unix socket, loopback
-//	    |             |           |
+//	    |             |           ^
+//	    |             |           '--- ciFeed <-- CI servers: webhooks, polls
 //	    |             '--> gatekeeper --> issuers' keys, HAProxy
 //	    +-------------+-----------+----------> operations: /healthz /readyz /metrics
 //
 // All ports are bound before anything runs; the first part to end stops all;
-// then, in this order: listeners hand over what they had received, the pipeline
-// stores it, the engine closes.
+// then, in this order: listeners hand over what they had received and webhooks
+// that have begun are answered, the pipeline stores what it has, the engine closes.
 type server struct {
 	cfg    config.Config
 	log    *slog.Logger
@@ -67,11 +69,14 @@ type server struct {
 	store     *schema.Store
 	pipeline  *ingest.Pipeline
 	gate      *gatekeeper // nil where no gate is configured
+	ci        *ciFeed     // nil where no CI server is configured
+	judge     *judge.Judge
 	listeners []*syslog.Listener
 	endpoints []*embedded.Server
 	ops       net.Listener // nil when off
 
-	ready    func() // called when everything runs; for tests and the demo
+	ready    func()       // called when everything runs; for tests and the demo
+	ciCalls  config.Calls // how CI servers are called; for tests
 	cleanups []cleanup
 }
 
@@ -132,6 +137,9 @@ func (d *server) setup(ctx context.Context) error {
 	}
 	d.pipeline = ingest.New(config, d.store, ingest.NewMetrics(d.registry), d.log)
 	if err := d.listen(); err != nil {
+		return err
+	}
+	if err := d.setupCI(); err != nil {
 		return err
 	}
 	if err := d.bindEngine(); err != nil {
@@ -244,6 +252,8 @@ func (d *server) serve(ctx context.Context) error {
 		g.Add(func() error { return e.Serve(serving) }, func(error) { stopServing() })
 	}
 	d.addEdge(&g)
+	d.addCI(&g)
+	d.addJudge(&g)
 	if d.ops != nil {
 		srv := d.opsServer()
 		g.Add(func() error { return ignoreClosed(srv.Serve(d.ops)) }, func(error) { _ = srv.Close() })
@@ -257,6 +267,9 @@ func (d *server) serve(ctx context.Context) error {
 func (d *server) announce() {
 	for _, l := range d.listeners {
 		d.log.Info("listening for syslog", "address", l.Addr())
+	}
+	if d.ci != nil && d.ci.webhooks != nil {
+		d.log.Info("listening for webhooks", "address", d.ci.webhooks.Addr().String(), "tls", d.ci.tls != nil)
 	}
 	if d.ops != nil {
 		d.log.Info("serving /healthz, /readyz and /metrics", "address", d.ops.Addr().String())

@@ -69,6 +69,7 @@ func startDaemon(t *testing.T, cfg config.Config, reload func() (config.Config, 
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &testDaemon{t: t, logs: logs, server: &server{
 		cfg: cfg, log: log, level: level, reload: reload, ready: func() { close(ready) },
+		ciCalls: config.Calls{Pause: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }}, // tried again at once
 	}}
 	d.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() {

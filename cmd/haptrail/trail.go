@@ -12,16 +12,19 @@ import (
 
 type trailCmd struct {
 	where
-	Since    string `default:"24h" help:"From when: a duration back from now (90m, 7d), a date, or an RFC 3339 time."`
+	Since    string `placeholder:"WHEN" help:"From when: a duration back from now (90m, 7d), a date, an RFC 3339 time, or all. Default 24h; all with --commit, --run, --author or --token."`
 	Until    string `default:"now" help:"Until when, likewise."`
 	Identity string `placeholder:"SUB" help:"Only this identity (the token's subject); * stands for anything."`
 	RunID    string `name:"run" placeholder:"ID" help:"Only this CI run."`
-	Commit   string `placeholder:"SHA" help:"Only this commit, or the commits that begin so."`
-	Path     string `placeholder:"PATH" help:"Only this path and what is below it; or with * for anything."`
+	Commit   string `placeholder:"SHA" help:"Only this commit, or the commits that begin so: all that it touched, in which runs."`
+	Author   string `placeholder:"NAME" help:"Only commits of this author, by name or address; * stands for anything."`
+	Token    string `placeholder:"ID" help:"Only this token (its jti, or the hash that stands for it)."`
+	Path     string `placeholder:"PATH" help:"Only this path and what is below it; or with * for anything: who touched it."`
 	Decision string `enum:",allow,deny" default:"" help:"Only allow or deny."`
+	Grade    string `enum:",proven,corroborated,inferred,ambiguous,none" default:"" help:"Only this grade."`
 	Limit    uint64 `short:"n" default:"50" help:"The newest rows so many; 0 for all."`
 	Summary  bool   `short:"s" help:"One row for each identity, run, decision and reason, the busiest first."`
-	output
+	Output   string `short:"o" enum:"table,json,csv,sentences" default:"table" help:"table, json (one array), csv, or sentences: one a request, to be pasted into a report."`
 }
 
 // trailColumns are what the table shows; JSON and CSV have every column.
@@ -29,31 +32,22 @@ var trailColumns = []string{"time", "identity", "project", "run", "commit", "aut
 var summaryColumns = []string{"identity", "project", "run", "commit", "author", "requests", "mostly", "decision", "reason", "grade"}
 
 func (c *trailCmd) Run(ctx context.Context, s streams) error {
-	now := time.Now()
-	since, err := parseTime(c.Since, now)
+	query, err := c.query(time.Now())
 	if err != nil {
-		return usageError{fmt.Errorf("--since: %w", err)}
+		return err
 	}
-	until, err := parseTime(c.Until, now)
-	if err != nil {
-		return usageError{fmt.Errorf("--until: %w", err)}
-	}
-	if c.Until == "now" {
-		until = farFuture // a sender's clock may be ahead of ours
-	}
-	if !since.Before(until) {
-		return usageError{fmt.Errorf("--since %s is not before --until %s", c.Since, c.Until)}
+	if c.Summary && c.Output == "sentences" {
+		return usageError{errors.New("--summary has rows, no sentences: write -o table, json or csv, or leave --summary out")}
 	}
 	store, err := c.open(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	query := schema.TrailQuery{
-		Since: since, Until: until, Identity: c.Identity, Run: c.RunID, Commit: c.Commit,
-		Path: c.Path, Decision: c.Decision, Limit: c.Limit,
+	empty := "No requests match. Loosen the filters."
+	if !query.Since.IsZero() {
+		empty = fmt.Sprintf("No requests match since %s. Widen --since, or loosen the filters.", query.Since.UTC().Format(time.DateTime))
 	}
-	empty := fmt.Sprintf("No requests match since %s. Widen --since, or loosen the filters.", since.UTC().Format(time.DateTime))
 	if c.Summary {
 		p := newPrinter[schema.TrailSummaryRow](s.out, c.Output, summaryColumns)
 		p.empty = empty
@@ -64,6 +58,9 @@ func (c *trailCmd) Run(ctx context.Context, s streams) error {
 			return p.row(row)
 		}), p.close())
 	}
+	if c.Output == "sentences" {
+		return printSentences(ctx, s.out, store, query, empty)
+	}
 	p := newPrinter[schema.TrailRow](s.out, c.Output, trailColumns)
 	p.empty = empty
 	return errors.Join(store.Trail(ctx, query, func(row *schema.TrailRow) error {
@@ -72,6 +69,33 @@ func (c *trailCmd) Run(ctx context.Context, s streams) error {
 		}
 		return p.row(row)
 	}), p.close())
+}
+
+// query is what the flags ask for.
+func (c *trailCmd) query(now time.Time) (schema.TrailQuery, error) {
+	q := schema.TrailQuery{
+		Until: farFuture, Identity: c.Identity, Run: c.RunID, Commit: c.Commit, Author: c.Author, Token: c.Token,
+		Path: c.Path, Decision: c.Decision, Grade: c.Grade, Limit: c.Limit,
+	}
+	since := c.Since
+	if since == "" && !q.Picked() {
+		since = "24h"
+	}
+	var err error
+	if since != "" && since != "all" {
+		if q.Since, err = parseTime(since, now); err != nil {
+			return q, usageError{fmt.Errorf("--since: %w", err)}
+		}
+	}
+	if c.Until != "now" { // a sender's clock may be ahead of ours
+		if q.Until, err = parseTime(c.Until, now); err != nil {
+			return q, usageError{fmt.Errorf("--until: %w", err)}
+		}
+	}
+	if !q.Since.Before(q.Until) {
+		return q, usageError{fmt.Errorf("--since %s is not before --until %s", since, c.Until)}
+	}
+	return q, nil
 }
 
 // nameUnknown says for a person what an empty identity means.

@@ -19,10 +19,11 @@ type job struct {
 	actor    string
 	agent    string
 	trigger  string
-	status   string // of the run, when the script is over
+	status   string // of the run, when the script is over: succeeded, failed or running
 	token    tokenKind
 	kid      string        // the key that signs; empty: the provider's first
-	claims   bool          // sends its run in X-CI-Run (JetBrains Space)
+	header   string        // the run that it names in X-CI-Run (JetBrains Space): its own as a rule
+	hooks    hookKind      // what becomes of the webhooks of its run
 	before   time.Duration // the run ended that long before the script
 	steps    []step
 }
@@ -32,7 +33,8 @@ type tokenKind int
 
 const (
 	genuine       tokenKind = iota
-	expired                 // was good, until 37 minutes ago
+	lingering               // good for an hour, whatever becomes of its run
+	expired                 // was good, until the run ended
 	wrongAudience           // made for somebody else
 	forged                  // signed with a key of one's own
 	absent                  // no token at all
@@ -47,6 +49,7 @@ type step struct {
 	burst  bool // times is Options.Burst, and nobody waits in between
 	hangUp bool // the job gives up in the middle of the answer
 	after  bool // begins when GitHub signs with its next key, and asks for a token anew
+	away   bool // sent from another network than the agent's
 	want   answer
 }
 
@@ -81,6 +84,8 @@ func (s step) abandoned() step { s.hangUp = true; return s }
 
 func (s step) afterRotation() step { s.after = true; return s }
 
+func (s step) elsewhere() step { s.away = true; return s }
+
 // public is a step that needs no token.
 func (s step) public() step { s.want.reason = "public"; return s }
 
@@ -89,9 +94,11 @@ func (s step) public() step { s.want.reason = "public"; return s }
 // that expects.
 var cast = []job{
 	{
+		// One commit, and three runs of it: its header names the first, and Space
+		// agrees; a signed claim names the second; nothing names the third.
 		name: "payments release", provider: space, project: "payments-api", job: "Publish", run: "2bQWk1XYZ9dE", attempt: 1,
 		ref: "refs/heads/main", change: "retry-budget", subject: "payments-api-automation", actor: "mira.aalto", agent: "linux-agent-07",
-		trigger: "push", status: "success", claims: true,
+		trigger: "push", status: "succeeded", header: "2bQWk1XYZ9dE",
 		steps: []step{
 			get("/packages/maven/org/postgresql/postgresql-42.7.4.jar").repeat(3),
 			put("/artifacts/payments-api/1.8.2/app.jar", 48<<10),
@@ -100,9 +107,32 @@ var cast = []job{
 		},
 	},
 	{
-		name: "payments deploy", provider: space, project: "payments-api", job: "Deploy", run: "2bQX7mR40aLp", attempt: 1,
-		ref: "refs/heads/main", change: "base-image", subject: "payments-deploy-automation", actor: "jonas.weber", agent: "linux-agent-02",
-		trigger: "manual", status: "running", claims: true,
+		name: "payments checks", provider: teamcity, project: "Payments", job: "Payments_Checks", run: "48219", attempt: 1,
+		ref: "refs/heads/main", change: "retry-budget", subject: "_Root:project44:bt61", actor: "mira.aalto", agent: "linux-agent-05",
+		trigger: "push", status: "succeeded",
+		steps: []step{
+			get("/packages/maven/org/postgresql/postgresql-42.7.4.jar"),
+			get("/artifacts/payments-api/1.8.1/app.jar").repeat(2),
+		},
+	},
+	{
+		// Sends no run: haptrail can only infer it from the time, and only when it
+		// hears of the run at all, which is late.
+		name: "docs build", provider: space, project: "docs-site", job: "Build", run: "2bR0cTT81qYu", attempt: 1,
+		ref: "refs/heads/main", change: "retry-budget", subject: "docs-site-automation", actor: "lea.okafor", agent: "linux-agent-11",
+		trigger: "push", status: "failed", hooks: late,
+		steps: []step{
+			get("/packages/npm/astro-5.1.0.tgz").repeat(4),
+			get("/releases/docs-site/latest"),
+			post("/releases/docs-site/2.0.1").denied(http.StatusForbidden, "grant_denied"),
+		},
+	},
+	{
+		// A hotfix that nobody signed, from a branch that anybody may push to: the
+		// role hangs on the account, and a token of Space names no branch.
+		name: "payments deploy", provider: space, project: "payments-deploy", job: "Deploy", run: "2bQX7mR40aLp", attempt: 1,
+		ref: "refs/heads/hotfix/capture-timeout", change: "capture-timeout", subject: "payments-deploy-automation", actor: "jonas.weber",
+		agent: "linux-agent-02", trigger: "manual", status: "running", header: "2bQX7mR40aLp",
 		steps: []step{
 			get("/artifacts/payments-api/1.8.1/app.jar"),
 			get("/secrets/payments/db-password"),
@@ -111,25 +141,28 @@ var cast = []job{
 		},
 	},
 	{
-		// Sends no run: haptrail can only infer it from the time.
-		name: "docs build", provider: space, project: "docs-site", job: "Build", run: "2bR0cTT81qYu", attempt: 1,
-		ref: "refs/heads/main", change: "refund-docs", subject: "docs-site-automation", actor: "lea.okafor", agent: "linux-agent-11",
-		trigger: "push", status: "failed",
-		steps: []step{
-			get("/packages/npm/astro-5.1.0.tgz").repeat(4),
-			get("/releases/docs-site/latest"),
-			post("/releases/docs-site/2.0.1").denied(http.StatusForbidden, "grant_denied"),
-		},
+		// Says that it is somebody else's run. Its account was archived long ago.
+		name: "status page", provider: space, project: "status-page", job: "Publish", run: "2bR3vKe55wHd", attempt: 1,
+		ref: "refs/heads/main", change: "status-feed", subject: "status-page-automation", actor: "priya.nair", agent: "linux-agent-11",
+		trigger: "schedule", status: "succeeded", header: "2bQX7mR40aLp",
+		steps: []step{get("/artifacts/payments-api/1.8.1/app.jar").repeat(2)},
 	},
 	{
 		name: "infra apply", provider: teamcity, project: "Platform_Infra", job: "Platform_Infra_Apply", run: "48211", attempt: 1,
 		ref: "refs/heads/main", change: "state-bucket", subject: "_Root:project31:project32:bt32", actor: "tomas.silva", agent: "linux-agent-03",
-		trigger: "manual", status: "success",
+		trigger: "manual", status: "succeeded",
 		steps: []step{
 			get("/secrets/platform/terraform-state-key"),
 			get("/artifacts/infra-modules/0.14.0/modules.tar.gz"),
 			post("/deployments/prod").repeat(2),
 		},
+	},
+	{
+		// Last hour's run, long over; its token is good for an hour all the same.
+		name: "infra drift", provider: teamcity, project: "Platform_Infra", job: "Platform_Infra_Drift", run: "48190", attempt: 1,
+		ref: "refs/heads/main", change: "state-bucket", subject: "_Root:project31:project32:bt35", actor: "schedule", agent: "linux-agent-03",
+		trigger: "schedule", status: "succeeded", token: lingering, before: 26 * time.Minute,
+		steps: []step{get("/secrets/platform/terraform-state-key").repeat(2)},
 	},
 	{
 		name: "load test", provider: teamcity, project: "Platform_LoadTest", job: "Platform_LoadTest_Nightly", run: "48214", attempt: 1,
@@ -141,10 +174,11 @@ var cast = []job{
 		},
 	},
 	{
-		// Signed with the RS256 key of last year, which is still published.
+		// Signed with the RS256 key of last year, which is still published. Its
+		// webhooks are lost.
 		name: "billing build", provider: teamcity, project: "Billing", job: "Billing_Build", run: "48216", attempt: 1,
 		ref: "refs/heads/main", change: "invoice-split", subject: "_Root:project12:bt19", actor: "jonas.weber", agent: "windows-agent-01",
-		trigger: "push", status: "failed", kid: "teamcity-2025b",
+		trigger: "push", status: "failed", kid: "teamcity-2025b", hooks: lost,
 		steps: []step{
 			get(mirrorPath + "nuget/Newtonsoft.Json.13.0.3.nupkg").repeat(2).answered(http.StatusServiceUnavailable),
 			get("/packages/nuget/Newtonsoft.Json.13.0.3.nupkg"),
@@ -155,7 +189,7 @@ var cast = []job{
 	{
 		name: "shop release", provider: github, project: "acme/web-shop", job: "acme/web-shop/.github/workflows/release.yml@refs/heads/main",
 		run: "9817264410", attempt: 2, ref: "refs/heads/main", change: "shop-4.2.0", subject: "repo:acme/web-shop:ref:refs/heads/main",
-		actor: "sofia-lindqvist", agent: "github-hosted", trigger: "push", status: "success",
+		actor: "sofia-lindqvist", agent: "github-hosted", trigger: "push", status: "succeeded", hooks: twice,
 		steps: []step{
 			get("/packages/npm/react-18.3.1.tgz").repeat(6),
 			put("/artifacts/acme/web-shop/4.2.0/bundle.tar.gz", 40<<10),
@@ -187,12 +221,14 @@ var cast = []job{
 		steps: []step{get("/artifacts/acme/web-shop/4.2.0/bundle.tar.gz").denied(http.StatusForbidden, "no_role")},
 	},
 	{
+		// Its token is used from a second network, while the run goes on.
 		name: "app release", provider: gitlab, project: "mobile/shopping-app", job: "gitlab.example.test/mobile/shopping-app//.gitlab-ci.yml@refs/heads/main",
 		run: "574203", attempt: 1, ref: "refs/heads/main", change: "offline-cart", subject: "project_path:mobile/shopping-app:ref_type:branch:ref:main",
 		actor: "hana.suzuki", agent: "1107", trigger: "push", status: "running",
 		steps: []step{
 			get("/packages/gradle/kotlin-stdlib-2.1.0.jar").repeat(4),
 			put("/artifacts/mobile/shopping-app/3.7.0/app-release.aab", 44<<10),
+			get("/artifacts/mobile/shopping-app/3.7.0/app-release.aab").repeat(2).elsewhere(),
 			post("/packages/generic/mobile/shopping-app/3.7.0"),
 		},
 	},
@@ -210,7 +246,7 @@ var cast = []job{
 		// The token of last night's run, used after the run was over.
 		name: "app nightly", provider: gitlab, project: "mobile/shopping-app", job: "gitlab.example.test/mobile/shopping-app//.gitlab-ci.yml@refs/heads/main",
 		run: "574118", attempt: 1, ref: "refs/heads/main", change: "nightly", subject: "project_path:mobile/shopping-app:ref_type:branch:ref:main",
-		actor: "hana.suzuki", agent: "1102", trigger: "schedule", status: "success", token: expired, before: 37 * time.Minute,
+		actor: "hana.suzuki", agent: "1102", trigger: "schedule", status: "succeeded", token: expired, before: 37 * time.Minute,
 		steps: []step{get("/artifacts/mobile/shopping-app/3.6.9/app-release.aab").repeat(2).denied(http.StatusUnauthorized, "exp_bad")},
 	},
 	{

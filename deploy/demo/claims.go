@@ -14,8 +14,9 @@ import (
 
 // Life of a token: made a moment before the job's first request.
 const (
-	tokenAge      = 20 * time.Second
+	tokenAge      = time.Second
 	tokenLifetime = 10 * time.Minute
+	longLifetime  = time.Hour // of a lingering one
 )
 
 // token returns what the job sends as its bearer token at that time; empty when
@@ -25,7 +26,10 @@ func (is *issuer) token(j job, id string, now time.Time) (string, error) {
 		return "", nil
 	}
 	issued := now.Add(-tokenAge)
-	if j.token == expired {
+	switch j.token {
+	case lingering: // made while the run was going on
+		issued = now.Add(-j.before - time.Minute)
+	case expired:
 		issued = now.Add(-j.before - tokenLifetime)
 	}
 	key, err := is.signingKey(j)
@@ -61,7 +65,10 @@ func (is *issuer) claims(j job, id string, issued time.Time) map[string]any {
 		"iat": issued.Unix(),
 		"exp": issued.Add(tokenLifetime).Unix(),
 	}
-	if j.token == wrongAudience {
+	switch j.token {
+	case lingering:
+		c["exp"] = issued.Add(longLifetime).Unix()
+	case wrongAudience:
 		c["aud"] = "https://github.com/acme" // GitHub's default: the owner's URL
 	}
 	switch j.provider {

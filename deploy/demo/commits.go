@@ -1,36 +1,26 @@
 package demo
 
-import "time"
-
-// Commit is one commit behind the runs, in the form that
-// "haptrail import --commits" reads.
-type Commit struct {
-	Commit      string    `json:"commit"` // 40 hexadecimal digits
-	Repository  string    `json:"repository"`
-	Author      string    `json:"author"`
-	AuthorEmail string    `json:"author_email"`
-	Committer   string    `json:"committer"`
-	CommittedAt time.Time `json:"committed_at"` // RFC 3339
-	Subject     string    `json:"subject"`
-	Signature   string    `json:"signature"` // verified, unverified or none
-}
+import (
+	"cmp"
+	"time"
+)
 
 // change is a commit of the cast; its time is told as an age.
 type change struct {
 	sha, repository        string
 	author, email          string
 	age                    time.Duration // before the demo began
-	subject, signature, by string        // by: committer, where it is not the author
+	subject, signature, by string        // signature: verified, unverified or none; by: committer, where it is not the author
 }
 
 // history is the commits that the cast works on, by the name that cast uses.
 var history = map[string]change{
 	"retry-budget": {sha: "3f9c1d7a5be04c62a8f1e0d94b7732c5d6018eaf", repository: "payments-api", author: "Mira Aalto", email: "mira.aalto@example.com",
 		age: 22 * time.Minute, subject: "Raise the retry budget for card captures", signature: "verified"},
-	"base-image": {sha: "b07d4e21c9935af86e1142dd0c5a8f3b97e6240d", repository: "payments-api", author: "Jonas Weber", email: "jonas.weber@example.com",
-		age: 3 * time.Hour, subject: "Pin the base image by digest", signature: "verified"},
-	"refund-docs": {sha: "5a1e88f3d2474b0c9be6a7715cf20d43e8b9f610", repository: "docs-site", author: "Lea Okafor", email: "lea.okafor@example.com",
-		age: 55 * time.Minute, subject: "Document the refund webhook", signature: "none"},
+	"capture-timeout": {sha: "b07d4e21c9935af86e1142dd0c5a8f3b97e6240d", repository: "payments-api", author: "Jonas Weber", email: "jonas.weber@example.com",
+		age: 18 * time.Minute, subject: "Hotfix: wait longer for a capture", signature: "none"},
+	"status-feed": {sha: "5a1e88f3d2474b0c9be6a7715cf20d43e8b9f610", repository: "status-page", author: "Priya Nair", email: "priya.nair@example.com",
+		age: 55 * time.Minute, subject: "Show the payment provider's feed", signature: "verified"},
 	"state-bucket": {sha: "c4427fe0b81d493da6c7f25e90137bd86aa54e1b", repository: "platform/infra", author: "Tomas Silva", email: "tomas.silva@example.com",
 		age: 40 * time.Minute, subject: "Rotate the key of the state bucket", signature: "verified"},
 	"warm-cache": {sha: "e81b6093aa7c4d15b2f0c83d5e6947f1207dab3c", repository: "platform/load-test", author: "Priya Nair", email: "priya.nair@example.com",
@@ -51,16 +41,5 @@ var history = map[string]change{
 		age: 20 * time.Hour, subject: "Cut the start-up time by half", signature: "verified"},
 }
 
-// row is the change as it is imported, its age counted back from now.
-func (c change) row(now time.Time) Commit {
-	committer := c.by
-	if committer == "" {
-		committer = c.author
-	}
-	return Commit{
-		Commit: c.sha, Repository: c.repository,
-		Author: c.author, AuthorEmail: c.email, Committer: committer,
-		CommittedAt: now.Add(-c.age).UTC().Truncate(time.Second),
-		Subject:     c.subject, Signature: c.signature,
-	}
-}
+// committer is who committed it.
+func (c change) committer() string { return cmp.Or(c.by, c.author) }

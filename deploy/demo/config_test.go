@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"os/exec"
 	"path"
@@ -62,7 +63,7 @@ func TestPolicyAndConfigurationPassTheCheck(t *testing.T) {
 	in := check.Input{
 		Files: files, Dir: w.options.Edge, Policy: w.policy, PolicyFile: w.PolicyFile(),
 		Render:    func() (map[string][]byte, error) { return edge.Render(w.policy, w.keys.Store, w.keys.Options) },
-		Listeners: []string{"tcp://0.0.0.0:5514"}, // of deploy/haptrail.yaml
+		Listeners: []string{"tcp://0.0.0.0:5514"}, // of haptrail.yaml
 		Keys:      w.keys.Store, MasterSocket: "/run/haproxy/master.sock",
 	}
 	found, err := check.Check(t.Context(), in)
@@ -114,7 +115,7 @@ func TestCastExpectsWhatThePolicySays(t *testing.T) {
 			id = policy.Identity{Issuer: j.provider, Provider: j.provider, Project: j.project, Subject: j.subject}
 		}
 		for _, s := range j.steps {
-			if j.token != genuine && s.want.reason != policy.ReasonPublic {
+			if j.token != genuine && j.token != lingering && s.want.reason != policy.ReasonPublic {
 				continue // the gate looks no further than the token
 			}
 			judged++
@@ -273,9 +274,19 @@ func TestComposeFitsTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	host, port, _ := strings.Cut(p.Gate.Log, ":")
-	config, err := os.ReadFile(filepath.Join("..", "haptrail.yaml"))
+	config, err := os.ReadFile("haptrail.yaml") // cmd/haptrail's tests use it
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !slices.Contains(c.Services["haptrail"].Volumes, "./deploy/demo/haptrail.yaml:/etc/haptrail/haptrail.yaml:ro") {
+		t.Error("haptrail does not run with haptrail.yaml")
+	}
+	webhooks, err := url.Parse(flags["-webhooks"])
+	if err != nil || webhooks.Hostname() != "haptrail" || webhooks.Path != "/webhooks" || !strings.Contains(string(config), "listen: 0.0.0.0:"+webhooks.Port()+"\n") {
+		t.Errorf("webhooks go to %s, where no haptrail of compose listens", flags["-webhooks"])
+	}
+	if secrets := path.Join(flags["-dir"], secretsDir) + "/"; strings.Count(string(config), "_file: "+secrets) != len(providers) {
+		t.Errorf("haptrail.yaml does not read the webhooks' secrets of the %d servers in %s", len(providers), secrets)
 	}
 	if _, found := c.Services[host]; !found || p.Gate.Log != composeLog || !strings.Contains(string(config), "tcp://0.0.0.0:"+port+"\n") {
 		t.Errorf("gate.log is %s, where no haptrail of compose listens", p.Gate.Log)
@@ -315,7 +326,7 @@ func TestStartRendersForAnotherGate(t *testing.T) {
 			t.Errorf("%s.json holds a private key", provider)
 		}
 	}
-	if _, err := os.Stat(w.RunsFile()); err != nil {
+	if _, err := os.Stat(w.ReadyFile()); err != nil {
 		t.Error(err)
 	}
 
@@ -325,15 +336,20 @@ func TestStartRendersForAnotherGate(t *testing.T) {
 	if _, err := Start(t.Context(), failing); err == nil {
 		t.Fatal("started")
 	}
-	if _, err := os.Stat(w.RunsFile()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("runs.json of an earlier world stays, by which compose starts HAProxy: %v", err)
+	if _, err := os.Stat(w.ReadyFile()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file ready of an earlier world stays, by which compose starts HAProxy: %v", err)
 	}
 
-	silent := w.options
-	silent.Gate = "http://127.0.0.1:1"
-	ctx, cancel := context.WithTimeout(t.Context(), 0)
-	defer cancel()
-	if _, err := Start(ctx, silent); err == nil {
-		t.Error("started without a gate")
+	for what, change := range map[string]func(*Options){
+		"gate":     func(o *Options) { o.Gate = "http://127.0.0.1:1" },
+		"haptrail": func(o *Options) { o.Webhooks = "http://127.0.0.1:1/webhooks" },
+	} {
+		silent := w.options
+		change(&silent)
+		ctx, cancel := context.WithTimeout(t.Context(), 0)
+		if _, err := Start(ctx, silent); err == nil || !strings.Contains(err.Error(), what+" http://127.0.0.1:1") {
+			t.Errorf("started without %s: %v", what, err)
+		}
+		cancel()
 	}
 }

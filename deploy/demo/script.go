@@ -35,6 +35,7 @@ type Summary struct {
 	Denied   int           // of them
 	Elapsed  time.Duration // from the first job's start to the last one's end
 	Rotation *Rotation     // nil without Options.Rotate, or when it failed
+	Webhooks Webhooks      // of the jobs' runs; nothing without Options.CI and Options.Webhooks
 }
 
 // JobResult is one job's part of a Summary. Provider, Project, Run and Commit
@@ -47,6 +48,8 @@ type JobResult struct {
 	ClaimedRun string // the run that the job named in X-CI-Run
 	Commit     string
 	Subject    string
+	Status     string    // of the run, when the script is over: succeeded, failed or running
+	Told       bool      // haptrail took a webhook about the run
 	Requests   []Request // in the order of sending
 }
 
@@ -72,25 +75,32 @@ func (r JobResult) Count(decision, reason string) int {
 }
 
 // Run plays the script once: all jobs at the same time, their requests one after
-// another, and meanwhile the rotation of a key. The error joins every answer that was not the expected one, each with
-// its job and request; the Summary is what was done until then.
+// another, their runs in the CI servers, and meanwhile the rotation of a key. The
+// error joins every answer that was not the expected one, each with its job and
+// request, of the gate and of haptrail to webhooks; the Summary is what was done
+// until then. Webhooks that are late wait for TellLate.
 func (w *World) Run(ctx context.Context) (Summary, error) {
 	w.say("traffic: %d jobs of four CI providers, for about %s", len(cast), w.options.Duration)
 	begin := time.Now()
 	results := make([]JobResult, len(cast))
+	hooks := make([]Webhooks, len(cast))
+	couriers := make([]*courier, len(cast))
 	faults := make([]error, len(cast))
 	var jobs sync.WaitGroup
 	for i, j := range cast {
 		jobs.Go(func() {
 			p := w.player(j, i, 0)
-			faults[i] = p.play(ctx)
-			results[i] = p.result
+			p.courier = w.courier(j)
+			err := p.play(ctx)
+			results[i], hooks[i], faults[i] = p.done(err)
+			couriers[i] = p.courier
 		})
 	}
 	rotation, err := w.rotate(ctx)
 	jobs.Wait()
 	summary := Summary{Jobs: results, Elapsed: time.Since(begin), Rotation: rotation}
-	for _, r := range results {
+	for i, r := range results {
+		summary.Webhooks.add(hooks[i])
 		for _, q := range r.Requests {
 			summary.Requests++
 			if q.Decision == "allow" {
@@ -103,10 +113,27 @@ func (w *World) Run(ctx context.Context) (Summary, error) {
 			}
 		}
 	}
-	w.mu.Lock()
-	w.ended = time.Now()
-	w.mu.Unlock()
-	return summary, errors.Join(append(faults, err, w.writeHistory())...)
+	w.couriers = couriers
+	return summary, errors.Join(append(faults, err)...)
+}
+
+// TellLate sends the webhooks that were held back while Run played, and adds what
+// came of them to its Summary. Call it after Run, once.
+func (w *World) TellLate(ctx context.Context, summary *Summary) error {
+	var faults []error
+	for i, c := range w.couriers {
+		if c == nil || c.kind != late {
+			continue
+		}
+		c.release(ctx)
+		hooks, told, err := c.wait()
+		summary.Webhooks.add(hooks)
+		summary.Jobs[i].Told = told
+		if err != nil {
+			faults = append(faults, fmt.Errorf("job %q: %w", summary.Jobs[i].Name, err))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // Idle sends one harmless request after another, of the jobs that still run,
@@ -132,36 +159,83 @@ type player struct {
 	job    job
 	random *rand.Rand // its own, so that the order in which jobs run changes nothing
 	client *http.Client
+	away   *http.Client // of another network
 	result JobResult
+
+	courier *courier // nil where no CI server is told of the run
+	run     ciRun    // as the CI server knows it
 }
 
 // player prepares the job at that place of the cast; act 0 is the script, act 1
 // what comes after it, with token ids of its own.
 func (w *World) player(j job, index int, act uint64) *player {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	if runtime.GOOS == "linux" && w.options.Gate == "" {
-		// Each job on an address of its own, as from an agent of its own: Linux
-		// takes all of 127.0.0.0/8 for loopback.
-		dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(11+index))}
-	}
-	result := JobResult{Name: j.name, Provider: j.provider, Project: j.project, Run: j.run, Subject: j.subject, Commit: history[j.change].sha}
-	if j.claims {
-		result.ClaimedRun = j.run
+	result := JobResult{
+		Name: j.name, Provider: j.provider, Project: j.project, Run: j.run, ClaimedRun: j.header,
+		Commit: history[j.change].sha, Subject: j.subject, Status: j.status,
 	}
 	return &player{
-		world: w, job: j, result: result,
+		world: w, job: j, result: result, run: ciRun{job: j},
 		random: rand.New(rand.NewPCG(w.options.Seed+act<<32, uint64(index+1))),
-		// Each request on a connection of its own, as a job's steps are processes of
-		// their own.
-		client: &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}},
+		// Each job on an address of its own, as from an agent of its own.
+		client: w.client(net.IPv4(127, 0, 0, byte(11+index))),
+		away:   w.client(net.IPv4(127, 0, 99, byte(11+index))),
 	}
+}
+
+// client sends each request on a connection of its own, as a job's steps are
+// processes of their own. On Linux it sends them from an address: all of 127.0.0.0/8
+// is loopback there.
+func (w *World) client(from net.IP) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	if runtime.GOOS == "linux" && w.options.Gate == "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: from}
+	}
+	return &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
 }
 
 func (p *player) newID() string { return uuid(p.random.Uint64(), p.random.Uint64()) }
 
-// play sends the job's requests, with pauses that spread them over the
-// script's duration.
+// play has the job's run begin and end in its CI server, and sends its requests
+// between.
 func (p *player) play(ctx context.Context) error {
+	duration := p.world.options.Duration
+	p.tell(ctx, &p.run.queued)
+	if err := pause(ctx, p.upTo(duration/4)); err != nil {
+		return err
+	}
+	p.tell(ctx, &p.run.started)
+	err := p.steps(ctx)
+	if p.job.status != "running" {
+		p.tell(ctx, &p.run.finished)
+	}
+	return err
+}
+
+// tell lets a time of the run come, and its CI server send what there is to say.
+func (p *player) tell(ctx context.Context, step *time.Time) {
+	if p.courier == nil {
+		return
+	}
+	*step = time.Now().UTC()
+	p.courier.tell(ctx, p.run)
+}
+
+// done is the player's part of the Summary, and what went wrong in it.
+func (p *player) done(err error) (JobResult, Webhooks, error) {
+	if p.courier == nil {
+		return p.result, Webhooks{}, err
+	}
+	hooks, told, undelivered := p.courier.wait()
+	p.result.Told = told
+	if undelivered != nil {
+		err = errors.Join(err, fmt.Errorf("job %q: %w", p.job.name, undelivered))
+	}
+	return p.result, hooks, err
+}
+
+// steps sends the job's requests, with pauses that spread them over the script's
+// duration.
+func (p *player) steps(ctx context.Context) error {
 	token, err := p.world.issuer.token(p.job, p.newID(), time.Now())
 	if err != nil {
 		return err
@@ -173,9 +247,6 @@ func (p *player) play(ctx context.Context) error {
 		}
 	}
 	duration := p.world.options.Duration
-	if err := pause(ctx, p.upTo(duration/4)); err != nil {
-		return err
-	}
 	var faults []error
 	for _, s := range p.job.steps {
 		if s.after {
@@ -241,10 +312,14 @@ func (p *player) send(ctx context.Context, token string, s step) (int, error) {
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	if p.job.claims {
-		r.Header.Set("X-CI-Run", p.job.run)
+	if p.job.header != "" {
+		r.Header.Set("X-CI-Run", p.job.header)
 	}
-	response, err := p.client.Do(r)
+	client := p.client
+	if s.away {
+		client = p.away
+	}
+	response, err := client.Do(r)
 	if err != nil {
 		return 0, err
 	}

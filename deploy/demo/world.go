@@ -1,14 +1,17 @@
 // Package demo runs the world that "haptrail demo" plays in: four CI providers
-// and their tokens, an application, and a real HAProxy between them.
+// with their servers and their tokens, an application, and a real HAProxy between
+// them.
 //
-//	cast (cast.go): 15 jobs           issuer (issuer.go): discovery, JWKS
-//	  |  bearer token <------------- signed in this process (keys.go, claims.go)
-//	  v                                |  public keys, by package edge
-//	gate: HAProxy, rendered from <-----+
-//	  |   ../policy.yaml (gate.go)     '-- one of them changes meanwhile (rotation.go)
-//	  |  allowed         \
-//	  v                   \  one log line a request, ring over TCP
-//	backend (backend.go)   +------> Options.LogAddress: haptrail
+//	cast (cast.go): 18 jobs           issuer (issuer.go): discovery, JWKS
+//	  |  |  bearer token <---------- signed in this process (keys.go, claims.go)
+//	  |  v                             |  public keys, by package edge
+//	  | gate: HAProxy, rendered from <-+
+//	  |  |  ../policy.yaml (gate.go)   '-- one of them changes meanwhile (rotation.go)
+//	  |  |  allowed         \
+//	  |  v                   \  one log line a request, ring over TCP
+//	  | backend (backend.go)  +-------> Options.LogAddress: haptrail
+//	  |  their runs                                           ^  ^
+//	  '-> CI servers (ci.go) ---------- webhooks (courier.go) ---'  '-- polls
 //
 // Everything listens on loopback and ends with Close.
 package demo
@@ -23,6 +26,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,9 +47,9 @@ const (
 type Options struct {
 	// Dir is a scratch directory, made when it is missing. Start writes
 	// policy.yaml, edge/ (the rendered gate), haproxy.cfg, haproxy.log, two
-	// sockets, runs.json and commits.json there. Its path must leave room for a
-	// unix socket, some 75 bytes, and consist of letters, digits, "/", "_", "."
-	// and "-" alone.
+	// sockets, and the file ready there. Its path must leave room for a unix
+	// socket, some 75 bytes, and consist of letters, digits, "/", "_", "." and "-"
+	// alone.
 	Dir string
 
 	// LogAddress is haptrail's TCP syslog listener, as host:port. Default: the
@@ -54,6 +58,14 @@ type Options struct {
 
 	// Haproxy is the path of the binary; see haproxy.Find.
 	Haproxy string
+
+	// CI are the servers in which the jobs' runs happen, from StartCI; the caller
+	// closes them. nil: no CI server knows of the jobs.
+	CI *CI
+
+	// Webhooks is the URL of haptrail's webhooks, as http://HOST:PORT/webhooks: a
+	// provider's go to the source of its name. Default: CI sends none.
+	Webhooks string
 
 	// Rotate has one issuer change its signing key in the middle of Run. Needs a
 	// HAProxy of our own: it is reloaded for its keys.
@@ -124,6 +136,7 @@ func (o *Options) setDefaults() error {
 	if o.Burst <= 0 {
 		o.Burst = DefaultBurst
 	}
+	o.Webhooks = strings.TrimRight(o.Webhooks, "/")
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -153,12 +166,13 @@ func (o *Options) setFolders() (err error) {
 // World is a running world. Close ends it.
 type World struct {
 	options Options
-	began   time.Time
 	issuer  *issuer
 	policy  *policy.Policy
 	keys    *edge.Refresher // keeps the gate's keys
 	gateURL string
 	gate    *haproxy.Process // nil where somebody else runs it
+
+	couriers []*courier // of the cast's jobs, once Run is over; nil for those without
 
 	rotated chan struct{} // closed by release: no rotation is to be waited for
 	release func()
@@ -166,9 +180,6 @@ type World struct {
 	servers []*http.Server // issuers and application
 	closing sync.Once
 	closed  error
-
-	mu    sync.Mutex
-	ended time.Time // when Run ended; zero before. Guarded by mu.
 }
 
 // Start sets the world up and returns when the gate answers. ctx bounds the
@@ -177,7 +188,7 @@ func Start(ctx context.Context, options Options) (*World, error) {
 	if err := options.setDefaults(); err != nil {
 		return nil, err
 	}
-	w := &World{options: options, began: time.Now(), rotated: make(chan struct{})}
+	w := &World{options: options, rotated: make(chan struct{})}
 	w.release = sync.OnceFunc(func() { close(w.rotated) })
 	if !options.Rotate {
 		w.release()
@@ -190,7 +201,7 @@ func Start(ctx context.Context, options Options) (*World, error) {
 
 func (w *World) start(ctx context.Context) error {
 	// It tells docker-compose.yml that the gate's files are there.
-	if err := os.Remove(w.RunsFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(w.ReadyFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	w.say("making the issuers' signing keys (RS256 and ES256)")
@@ -207,25 +218,39 @@ func (w *World) start(ctx context.Context) error {
 		base = "http://" + issuers.Addr().String()
 	}
 	w.issuer = newIssuer(base, keys)
-	w.serve(issuers, w.issuer.handler())
+	w.servers = append(w.servers, serve(w.options.Logger, issuers, w.issuer.handler()))
 	app, err := listen("application", w.options.BackendListen)
 	if err != nil {
 		return err
 	}
-	w.serve(app, backend())
+	w.servers = append(w.servers, serve(w.options.Logger, app, backend()))
 	w.say("rendering HAProxy's configuration from policy.yaml, with the issuers' public keys")
 	if err := w.render(ctx); err != nil {
 		return err
 	}
-	if err := w.writeHistory(); err != nil {
+	if err := os.WriteFile(w.ReadyFile(), []byte("the gate's files are rendered\n"), 0o644); err != nil {
 		return err
 	}
 	if w.options.Gate != "" {
 		w.gateURL = w.options.Gate
-		w.say("waiting for the gate at %s", w.gateURL)
-		return waitForGate(ctx, w.gateURL)
+		return w.await(ctx)
 	}
 	return w.startGate(ctx, app.Addr().String())
+}
+
+// ReadyFile is where Start says that the gate's files are there.
+func (w *World) ReadyFile() string { return filepath.Join(w.options.Dir, "ready") }
+
+// courier delivers the webhooks of a job's run; nil where no CI server plays it.
+func (w *World) courier(j job) *courier {
+	if w.options.CI == nil || j.run == "" || j.before > 0 {
+		return nil
+	}
+	c := &courier{ci: w.options.CI, kind: j.hooks}
+	if w.options.Webhooks != "" {
+		c.source = w.options.Webhooks + "/" + j.provider
+	}
+	return c
 }
 
 // Gate is the URL that jobs send their requests to.
@@ -257,21 +282,6 @@ func (w *World) Close() error {
 	return w.closed
 }
 
-// serve answers on the listener until Close.
-func (w *World) serve(listener net.Listener, handler http.Handler) {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          slog.NewLogLogger(w.options.Logger.Handler(), slog.LevelWarn),
-	}
-	w.servers = append(w.servers, server)
-	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			w.options.Logger.Error("demo server stopped", "address", listener.Addr().String(), "error", err)
-		}
-	}()
-}
-
 func (w *World) say(format string, args ...any) {
 	if w.options.Progress != nil {
 		w.options.Progress(fmt.Sprintf(format, args...))
@@ -286,11 +296,19 @@ func listen(what, address string) (*net.TCPListener, error) {
 	return listener.(*net.TCPListener), nil
 }
 
-// waitForGate waits until somebody accepts connections at the gate's URL.
-func waitForGate(ctx context.Context, gate string) error {
-	request, err := http.NewRequest(http.MethodGet, gate, nil)
+// await waits until somebody accepts connections where requests and webhooks go.
+func (w *World) await(ctx context.Context) error {
+	if err := w.awaitURL(ctx, "gate", w.options.Gate); err != nil || w.options.Webhooks == "" {
+		return err
+	}
+	return w.awaitURL(ctx, "haptrail", w.options.Webhooks)
+}
+
+func (w *World) awaitURL(ctx context.Context, what, url string) error {
+	w.say("waiting for %s at %s", what, url)
+	request, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
-		return fmt.Errorf("gate: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	host := request.URL.Host
 	for {
@@ -299,7 +317,7 @@ func waitForGate(ctx context.Context, gate string) error {
 			return conn.Close()
 		}
 		if pause(ctx, 200*time.Millisecond) != nil {
-			return fmt.Errorf("gate %s does not answer: %w", gate, err)
+			return fmt.Errorf("%s %s does not answer: %w", what, url, err)
 		}
 	}
 }

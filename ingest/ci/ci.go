@@ -130,19 +130,34 @@ type Commit struct {
 	Checked time.Time
 }
 
-// Principal is what is known of an account that tokens speak for.
+// Principal is what is known of an account that tokens speak for. Some of it
+// changes, and a webhook says only a part of it: see Last.
 type Principal struct {
 	Provider, Subject string // the subject that its tokens have
-	Name              string
-	Owner             string
+	Name              Last[string]
+	Owner             Last[string] // "": said to be nobody's
 	Project           string
-	Archived          bool
-	Rights            []string // sorted; as the provider names them, with their context
+	Archived          Last[bool]
+	Rights            Last[[]string] // sorted; as the provider names them, with their context
 	Created           time.Time
 	LastUsed          time.Time // of its credentials, as the provider saw it
 	Credentials       []Credential
-	Said              time.Time
+	// Listed is when Credentials were all that it has of a kind, by kind: another one,
+	// of which nothing was said since, is gone.
+	Listed map[string]time.Time
+	Said   time.Time
 }
+
+// Last is what was said last of something that changes. The zero value: nothing was
+// said, which is not the same as to say "no" or "none".
+type Last[T any] struct {
+	Known bool
+	Said  time.Time // zero: the server does not say when
+	Value T
+}
+
+// said is a value as one message says it.
+func said[T any](value T, at time.Time) Last[T] { return Last[T]{Known: true, Said: at, Value: value} }
 
 // Credential is a long-lived secret of a principal, by its name; never the secret.
 type Credential struct {
@@ -150,4 +165,5 @@ type Credential struct {
 	Created  time.Time
 	Expires  time.Time // zero: never
 	LastUsed time.Time
+	Said     time.Time
 }

@@ -1,6 +1,12 @@
 package ci
 
-import "time"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Merge is what two facts of the same attempt say together. It is commutative,
 // associative and idempotent, so that facts in any order, and twice, come to one
@@ -68,6 +74,63 @@ func (c Commit) checked() time.Time {
 		return c.Said
 	}
 	return time.Time{}.Add(1)
+}
+
+// Merge is what two facts of the same principal say together; see Run.Merge. What
+// changes is as it was said last. No credential is ever left out, even one that a
+// later listing does not have: should a message about it come late, or again, it
+// would be back.
+func (p Principal) Merge(other Principal) Principal {
+	p.Name, p.Owner = p.Name.merge(other.Name, strings.Compare), p.Owner.merge(other.Owner, strings.Compare)
+	p.Project = max(p.Project, other.Project)
+	p.Archived = p.Archived.merge(other.Archived, func(mine, theirs bool) int {
+		switch {
+		case mine == theirs:
+			return 0
+		case mine:
+			return 1
+		}
+		return -1
+	})
+	p.Rights = p.Rights.merge(other.Rights, slices.Compare)
+	p.Created, p.LastUsed = earliest(p.Created, other.Created), latest(p.LastUsed, other.LastUsed)
+	p.Said = latest(p.Said, other.Said)
+	p.Credentials = mergeCredentials(p.Credentials, other.Credentials)
+	if p.Listed = maps.Clone(p.Listed); p.Listed == nil && len(other.Listed) > 0 {
+		p.Listed = make(map[string]time.Time)
+	}
+	for kind, at := range other.Listed {
+		p.Listed[kind] = latest(p.Listed[kind], at)
+	}
+	return p
+}
+
+// merge is the one of two that was said later, of the same time the greater.
+func (l Last[T]) merge(other Last[T], compare func(mine, theirs T) int) Last[T] {
+	if !other.Known || l.Known && cmp.Or(l.Said.Compare(other.Said), compare(l.Value, other.Value)) >= 0 {
+		return l
+	}
+	return other
+}
+
+// mergeCredentials is each of the credentials once, by kind and name. A client
+// secret that is made anew keeps its name: the latest creation counts.
+func mergeCredentials(mine, theirs []Credential) []Credential {
+	all := slices.Concat(mine, theirs)
+	slices.SortStableFunc(all, func(a, b Credential) int {
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID))
+	})
+	var merged []Credential
+	for _, one := range all {
+		if last := len(merged) - 1; last >= 0 && merged[last].Kind == one.Kind && merged[last].ID == one.ID {
+			same := &merged[last]
+			same.Created, same.Expires = latest(same.Created, one.Created), latest(same.Expires, one.Expires)
+			same.LastUsed, same.Said = latest(same.LastUsed, one.LastUsed), latest(same.Said, one.Said)
+			continue
+		}
+		merged = append(merged, one)
+	}
+	return merged
 }
 
 // earliest is the earlier of two times that are known.

@@ -41,37 +41,89 @@ func anyCommit(random *rand.Rand) Commit {
 	}
 }
 
+// anyLast is something that was said at one of few times, or at none, or not.
+func anyLast[T any](random *rand.Rand, values ...T) Last[T] {
+	if random.IntN(4) == 0 {
+		return Last[T]{}
+	}
+	return said(values[random.IntN(len(values))], moment(random))
+}
+
+func anyPrincipal(random *rand.Rand) Principal {
+	p := Principal{
+		Provider: "space", Subject: "app-1", Project: pick(random, "", "payments"),
+		Name: anyLast(random, "a", "b"), Owner: anyLast(random, "", "ada", "bob"), Archived: anyLast(random, false, true),
+		Rights:  anyLast(random, []string{}, []string{"a"}, []string{"a", "b"}, []string{"b"}),
+		Created: moment(random), LastUsed: moment(random), Said: moment(random),
+	}
+	for range random.IntN(4) {
+		p.Credentials = append(p.Credentials, Credential{
+			ID: pick(random, "1", "2", "3"), Kind: pick(random, "client-secret", "permanent-token"),
+			Created: moment(random), Expires: moment(random), LastUsed: moment(random), Said: moment(random),
+		})
+	}
+	if random.IntN(2) == 0 {
+		p.Listed = map[string]time.Time{"permanent-token": moment(random)}
+	}
+	return p.Merge(Principal{}) // each credential once
+}
+
 // lawful checks that merging is commutative, associative and idempotent, on facts
 // as messages tell them and on those that merging made.
-func lawful[T interface {
-	comparable
-	Merge(T) T
-}](t *testing.T, make func(*rand.Rand) T) {
+func lawful[T interface{ Merge(T) T }](t *testing.T, rounds int, make func(*rand.Rand) T) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 50_000 {
+	same := func(a, b T) bool { return reflect.DeepEqual(a, b) }
+	for range rounds {
 		a, b, c := make(random), make(random), make(random)
 		if random.IntN(2) == 0 {
 			a = a.Merge(make(random))
 		}
-		if a.Merge(a) != a {
+		if !same(a.Merge(a), a) {
 			t.Fatalf("not idempotent:\n%+v\n%+v", a, a.Merge(a))
 		}
-		if a.Merge(b) != b.Merge(a) {
+		if !same(a.Merge(b), b.Merge(a)) {
 			t.Fatalf("not commutative:\n%+v\n%+v\n%+v\n%+v", a, b, a.Merge(b), b.Merge(a))
 		}
-		if left, right := a.Merge(b).Merge(c), a.Merge(b.Merge(c)); left != right {
+		if left, right := a.Merge(b).Merge(c), a.Merge(b.Merge(c)); !same(left, right) {
 			t.Fatalf("not associative:\n%+v\n%+v\n%+v\n(ab)c %+v\na(bc) %+v", a, b, c, left, right)
 		}
-		if ab := a.Merge(b); ab.Merge(a) != ab || ab.Merge(b) != ab {
+		if ab := a.Merge(b); !same(ab.Merge(a), ab) || !same(ab.Merge(b), ab) {
 			t.Fatalf("a fact that is known already changes the state:\n%+v\n%+v", a, b)
 		}
 	}
 }
 
 func TestMergeLaws(t *testing.T) {
-	t.Run("run", func(t *testing.T) { lawful(t, anyRun) })
-	t.Run("commit", func(t *testing.T) { lawful(t, anyCommit) })
+	t.Run("run", func(t *testing.T) { lawful(t, 50_000, anyRun) })
+	t.Run("commit", func(t *testing.T) { lawful(t, 50_000, anyCommit) })
+	t.Run("principal", func(t *testing.T) { lawful(t, 20_000, anyPrincipal) })
+}
+
+// A webhook says a part: what it leaves out stays, and what a poll says is not
+// there any more goes.
+func TestMergePrincipal(t *testing.T) {
+	at := func(second int64) time.Time { return time.Unix(second, 0).UTC() }
+	polled := Principal{
+		Subject: "app", Name: said("Deployer", at(10)), Owner: said("ada", at(10)), Archived: said(true, at(10)),
+		Rights: said([]string{"global:Profile.View"}, at(10)), Said: at(10),
+	}
+	renamed := Principal{Subject: "app", Name: said("Deployer 2", at(20)), Said: at(20)}
+	orphaned := Principal{Subject: "app", Owner: said("", at(30)), Archived: said(false, at(30)), Rights: said([]string{}, at(30)), Said: at(30)}
+	want := Principal{
+		Subject: "app", Name: said("Deployer 2", at(20)), Owner: said("", at(30)), Archived: said(false, at(30)),
+		Rights: said([]string{}, at(30)), Said: at(30),
+	}
+	for _, order := range [][]Principal{{polled, renamed, orphaned}, {orphaned, polled, renamed}, {renamed, orphaned, polled}} {
+		if have := order[0].Merge(order[1]).Merge(order[2]); !reflect.DeepEqual(have, want) {
+			t.Errorf("have %+v\nwant %+v", have, want)
+		}
+	}
+	before := polled.Merge(Principal{Listed: map[string]time.Time{"permanent-token": at(1)}, Credentials: []Credential{{ID: "1"}}})
+	_ = before.Merge(Principal{Listed: map[string]time.Time{"permanent-token": at(9)}, Credentials: []Credential{{ID: "1", Said: at(9)}}})
+	if !before.Listed["permanent-token"].Equal(at(1)) || !before.Credentials[0].Said.IsZero() {
+		t.Errorf("merging changed one of the two: %+v", before)
+	}
 }
 
 func TestMergeRun(t *testing.T) {

@@ -126,10 +126,15 @@ func TestSpaceApplicationEvents(t *testing.T) {
 	at := time.UnixMilli(1700000004000).UTC()
 	for event, want := range map[string]Principal{
 		`"className":"ApplicationWebhookEvent","name":{"old":"a","new":"b"},"archived":{"old":false,"new":true},"clientSecretChanged":true`: {
-			Provider: "space", Subject: "app-1", Name: "b", Owner: "ada", Archived: true, Said: at,
-			Credentials: []Credential{{ID: "client-1", Kind: "client-secret", Created: at}},
+			Provider: "space", Subject: "app-1", Name: said("b", at), Owner: said("ada", at), Archived: said(true, at), Said: at,
+			Credentials: []Credential{{ID: "client-1", Kind: "client-secret", Created: at, Said: at}},
 		},
-		`"className":"ApplicationAuthorizedWebhookEvent","scope":"global:Profile.View"`: {Provider: "space", Subject: "app-1", Name: "a", Owner: "ada", Said: at},
+		`"className":"ApplicationWebhookEvent","archived":{"old":true,"new":false}`: {
+			Provider: "space", Subject: "app-1", Name: said("a", at), Owner: said("ada", at), Archived: said(false, at), Said: at,
+		},
+		`"className":"ApplicationAuthorizedWebhookEvent","scope":"global:Profile.View"`: {
+			Provider: "space", Subject: "app-1", Name: said("a", at), Owner: said("ada", at), Said: at,
+		},
 	} {
 		body := `{"payload":{"meta":{"timestamp":{"timestamp":1700000004000}},"application":{"id":"app-1","clientId":"client-1","name":"a","owner":{"username":"ada"}},` + event + `}}`
 		facts, err := b.send(t, []byte(body), nil)

@@ -159,7 +159,7 @@ func TestSpacePollGoesOn(t *testing.T) {
 	}
 	var have spaceState
 	have.add(facts)
-	if len(have.runs) != 234 || len(have.commits) != 135 || len(have.principals) != 3 || len(have.principals["app-1"].Rights) != 3 {
+	if len(have.runs) != 234 || len(have.commits) != 135 || len(have.principals) != 3 || len(have.principals["app-1"].Rights.Value) != 3 {
 		t.Errorf("%d runs, %d commits, %+v", len(have.runs), len(have.commits), have.principals)
 	}
 	// When it is mended, the cursor has not passed it by.
@@ -265,10 +265,12 @@ func TestSpacePrincipals(t *testing.T) {
 		if p, ok := have.principals[want]; err != nil || !ok {
 			t.Fatalf("%s: %v %v", subject, p, err)
 		} else if full := (Principal{
-			Provider: "space", Subject: want, Name: "Automation of PAY", Project: "payments",
-			Rights:  []string{"global:Profile.View", "project:key:PAY:Automation.View", "project:key:PAY:VcsRepository.Read"},
+			Provider: "space", Subject: want, Name: said("Automation of PAY", spaceEpoch), Project: "payments",
+			Owner: said("", spaceEpoch), Archived: said(false, spaceEpoch),
+			Rights:  said([]string{"global:Profile.View", "project:key:PAY:Automation.View", "project:key:PAY:VcsRepository.Read"}, spaceEpoch),
 			Created: spaceEpoch.AddDate(-1, 0, 0), LastUsed: spaceEpoch.Add(-time.Hour), Said: spaceEpoch,
-			Credentials: []Credential{{ID: "client-1", Kind: "client-secret", LastUsed: spaceEpoch.Add(-time.Hour)}},
+			Credentials: []Credential{{ID: "client-1", Kind: "client-secret", LastUsed: spaceEpoch.Add(-time.Hour), Said: spaceEpoch}},
+			Listed:      map[string]time.Time{"permanent-token": spaceEpoch},
 		}); !reflect.DeepEqual(p, full) {
 			t.Errorf("%+v\nwant %+v", p, full)
 		}
@@ -276,7 +278,7 @@ func TestSpacePrincipals(t *testing.T) {
 			continue
 		}
 		old := have.principals["app-2"]
-		if !old.Archived || old.Owner != "ada" || !old.LastUsed.Equal(spaceEpoch.AddDate(0, -1, 0)) || old.Rights == nil || len(old.Credentials) != 2 ||
+		if !old.Archived.Value || old.Owner.Value != "ada" || !old.LastUsed.Equal(spaceEpoch.AddDate(0, -1, 0)) || !old.Rights.Known || len(old.Credentials) != 2 ||
 			old.Credentials[1].Expires.IsZero() || old.Credentials[0].Kind != "permanent-token" || !old.Credentials[0].Expires.IsZero() {
 			t.Errorf("%+v", old)
 		}

@@ -16,7 +16,7 @@ type spaceApp struct {
 	ID       spaceText    `json:"id"`
 	ClientID spaceText    `json:"clientId"`
 	Name     spaceText    `json:"name"`
-	Archived spaceFlag    `json:"archived"`
+	Archived *spaceFlag   `json:"archived"` // nil: not said
 	Created  spaceTime    `json:"createdAt"`
 	Owner    spaceProfile `json:"owner"`
 	OwnerApp struct {
@@ -28,16 +28,30 @@ type spaceApp struct {
 	} `json:"metadata"`
 }
 
+// Kinds of credentials.
+const (
+	spaceClientSecret   = "client-secret"
+	spacePermanentToken = "permanent-token"
+)
+
 // spaceAppFields are the fields of ESApp that we use.
 const spaceAppFields = "id,clientId,name,archived,createdAt,owner(id,username),ownerApp(name),metadata(className,project(id,key))"
 
-// principal is an application as it describes itself.
-func (s *Space) principal(app spaceApp) Principal {
+// principal is an application as a message describes it, at a time. What is not in
+// the message is not said.
+func (s *Space) principal(app spaceApp, at time.Time) Principal {
 	subject := map[SpaceSubject]spaceText{SpaceSubjectID: app.ID, SpaceSubjectClientID: app.ClientID, SpaceSubjectName: app.Name}
 	p := Principal{
-		Provider: spaceProvider, Subject: string(subject[s.config.Subject]), Name: string(app.Name),
-		Owner:    string(cmp.Or(app.Owner.Username, app.Owner.ID, app.OwnerApp.Name)),
-		Archived: bool(app.Archived), Created: app.Created.Time,
+		Provider: spaceProvider, Subject: string(subject[s.config.Subject]), Created: app.Created.Time, Said: at,
+	}
+	if app.Name != "" {
+		p.Name = said(string(app.Name), at)
+	}
+	if owner := cmp.Or(app.Owner.Username, app.Owner.ID, app.OwnerApp.Name); owner != "" {
+		p.Owner = said(string(owner), at)
+	}
+	if app.Archived != nil {
+		p.Archived = said(bool(*app.Archived), at)
 	}
 	if app.Metadata.ClassName == "AutomationServiceMetadata" {
 		ref := app.Metadata.Project
@@ -56,21 +70,20 @@ type spaceAppEvent struct {
 }
 
 // facts of an event about an application. It tells no rights, and of credentials
-// at most that the client secret is new: nil is not said, Poll reads them whole.
+// at most that the client secret is new; Poll reads them whole.
 func (e *spaceAppEvent) facts(s *Space) ([]Fact, error) {
 	if e.Name.New != "" {
 		e.App.Name = e.Name.New
 	}
 	if e.Archived.New != nil {
-		e.App.Archived = *e.Archived.New
+		e.App.Archived = e.Archived.New
 	}
-	p := s.principal(e.App)
+	p := s.principal(e.App, e.Meta.Timestamp.Time)
 	if p.Subject == "" {
 		return nil, nil
 	}
-	p.Said = e.Meta.Timestamp.Time
 	if e.Secret && e.App.ClientID != "" {
-		p.Credentials = []Credential{{ID: string(e.App.ClientID), Kind: "client-secret", Created: p.Said}}
+		p.Credentials = []Credential{{ID: string(e.App.ClientID), Kind: spaceClientSecret, Created: p.Said, Said: p.Said}}
 	}
 	return []Fact{{Principal: &p}}, nil
 }
@@ -93,12 +106,14 @@ func (p *spacePoll) principals(ctx context.Context) error {
 
 // principal adds what the API says of one application. What it does not let us see
 // is reported once, and left out.
-func (p *spacePoll) principal(ctx context.Context, app spaceApp, said time.Time) error {
-	principal := p.space.principal(app)
+func (p *spacePoll) principal(ctx context.Context, app spaceApp, at time.Time) error {
+	principal := p.space.principal(app, at)
 	if principal.Subject == "" {
 		return nil
 	}
-	principal.Said = said
+	if !principal.Owner.Known { // it was asked for: nobody's
+		principal.Owner = said("", at)
+	}
 	path := "applications/id:" + url.PathEscape(string(app.ID))
 	var failed error
 	for _, part := range []struct {
@@ -173,7 +188,7 @@ func (p *spacePoll) rights(ctx context.Context, path string, _ spaceApp, into *P
 		}
 	}
 	slices.Sort(rights)
-	into.Rights = slices.Compact(rights)
+	into.Rights = said(slices.Compact(rights), into.Said)
 	return nil
 }
 
@@ -185,7 +200,7 @@ func (p *spacePoll) lastAccess(ctx context.Context, path string, app spaceApp, i
 	}
 	if used := record.Time.Time; !used.IsZero() {
 		into.LastUsed = latest(into.LastUsed, used)
-		into.Credentials = append(into.Credentials, Credential{ID: string(app.ClientID), Kind: "client-secret", LastUsed: used})
+		into.Credentials = append(into.Credentials, Credential{ID: string(app.ClientID), Kind: spaceClientSecret, LastUsed: used, Said: into.Said})
 	}
 	return nil
 }
@@ -199,15 +214,20 @@ func (p *spacePoll) permanentTokens(ctx context.Context, path string, _ spaceApp
 		Access  spaceAccess `json:"lastAccess"`
 	}
 	query := url.Values{"$fields": {"next,data(id,created,expires,lastAccess)"}}
-	return spacePages(ctx, p, path+"/permanent-tokens", query, func(tokens []token, _ http.Header) (bool, error) {
+	err := spacePages(ctx, p, path+"/permanent-tokens", query, func(tokens []token, _ http.Header) (bool, error) {
 		for _, t := range tokens {
 			into.LastUsed = latest(into.LastUsed, t.Access.Time.Time)
 			into.Credentials = append(into.Credentials, Credential{
-				ID: string(t.ID), Kind: "permanent-token", Created: t.Created.Time, Expires: t.Expires.Time, LastUsed: t.Access.Time.Time,
+				ID: string(t.ID), Kind: spacePermanentToken, Created: t.Created.Time, Expires: t.Expires.Time,
+				LastUsed: t.Access.Time.Time, Said: into.Said,
 			})
 		}
 		return true, nil
 	})
+	if err == nil {
+		into.Listed = map[string]time.Time{spacePermanentToken: into.Said}
+	}
+	return err
 }
 
 // spaceAnswered is the server's own time of an answer (RFC 9110, section 6.6.1),

@@ -2,7 +2,11 @@
 // with its unit, default and consequence.
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/haptrail/haptrail/analyze/finding"
+)
 
 // Config is the whole file. All paths may be relative: to the file's folder.
 type Config struct {
@@ -45,6 +49,13 @@ type Config struct {
 	// Edge is the gate that this daemon looks after: it keeps the issuers' keys
 	// fresh. Default: none. "haptrail edge" takes it for its flags' defaults.
 	Edge *Edge `yaml:"edge"`
+
+	// CI are the CI servers whose runs and commits requests are tied to.
+	CI CI `yaml:"ci"`
+
+	// Findings says what is production here, and when the use of tokens and runs is
+	// worth a look (docs/findings.md). What needs it says nothing without protected.
+	Findings finding.Policy `yaml:"findings"`
 
 	// HTTP serves /healthz, /readyz and /metrics at this address, without
 	// authentication. Default 127.0.0.1:9595; "off" serves nothing.
@@ -209,10 +220,14 @@ type Log struct {
 // Default is the configuration of an empty file.
 func Default() Config {
 	return Config{
-		DSN:      "embedded:/var/lib/haptrail",
-		Formats:  []Format{{Name: "haptrail"}, {Name: "httpslog"}, {Name: "httplog"}, {Name: "tcplog"}, {Name: "clf"}},
-		Zone:     "UTC",
-		Flush:    Flush{Rows: 100_000, Bytes: 64 << 20, Age: Duration(time.Second)},
+		DSN:     "embedded:/var/lib/haptrail",
+		Formats: []Format{{Name: "haptrail"}, {Name: "httpslog"}, {Name: "httplog"}, {Name: "tcplog"}, {Name: "clf"}},
+		Zone:    "UTC",
+		Flush:   Flush{Rows: 100_000, Bytes: 64 << 20, Age: Duration(time.Second)},
+		CI: CI{
+			Listen: "127.0.0.1:9596", PollInterval: Duration(time.Minute), Back: Duration(24 * time.Hour),
+			Slack: Duration(5 * time.Minute), LookBack: Duration(7 * 24 * time.Hour),
+		},
 		HTTP:     "127.0.0.1:9595",
 		Shutdown: Duration(30 * time.Second),
 		Log:      Log{Level: "info", Format: "text"},

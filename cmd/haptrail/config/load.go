@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -21,7 +24,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	c, err := decode(text)
+	c, places, err := decode(text)
 	if err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -29,7 +32,7 @@ func Load(path string) (Config, error) {
 	if dsn := os.Getenv("HAPTRAIL_DSN"); dsn != "" {
 		c.DSN = dsn
 	}
-	if err := c.Validate(); err != nil {
+	if err := c.validate(places); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
@@ -38,26 +41,42 @@ func Load(path string) (Config, error) {
 // Parse reads and checks a configuration's text, paths and environment left as
 // they are.
 func Parse(text []byte) (Config, error) {
-	c, err := decode(text)
+	c, places, err := decode(text)
 	if err != nil {
 		return Config{}, err
 	}
-	if err := c.Validate(); err != nil {
+	if err := c.validate(places); err != nil {
 		return Config{}, err
 	}
 	return c, nil
 }
 
-func decode(text []byte) (Config, error) {
+func decode(text []byte) (Config, strictyaml.Places, error) {
 	c := Default()
 	err := strictyaml.Decode(text, &c)
 	if errors.Is(err, strictyaml.ErrEmpty) {
-		return Default(), nil
+		return Default(), nil, nil
 	}
 	if err != nil {
-		return Config{}, withoutPassword(err)
+		return Config{}, nil, withoutPassword(whereSecretsStand(err))
 	}
-	return c, nil
+	places, err := strictyaml.Locate(text)
+	if err != nil {
+		return Config{}, nil, err
+	}
+	return c, places, nil
+}
+
+// unknownKey is the end of an error for which no key was found that is alike.
+var unknownKey = regexp.MustCompile(`unknown key "(\w+)"$`)
+
+// whereSecretsStand says to who wrote a secret into the file how to do without.
+func whereSecretsStand(err error) error {
+	m := unknownKey.FindStringSubmatch(err.Error())
+	if m == nil || !slices.Contains(strictyaml.Keys(reflect.TypeFor[Config]()), m[1]+"_file") {
+		return err
+	}
+	return fmt.Errorf("%w: secrets stand elsewhere: write %s_file or %s_env", err, m[1], m[1])
 }
 
 // UnmarshalYAML lets a format be a built-in's name alone.
@@ -98,6 +117,7 @@ func (c *Config) resolve(dir string) {
 			paths = append(paths, &e.Files[i])
 		}
 	}
+	paths = append(paths, c.CI.files()...)
 	for _, p := range paths {
 		if *p != "" {
 			*p = absolute(*p, dir)

@@ -15,6 +15,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/haptrail/haptrail/ingest/syslog"
+	"github.com/haptrail/haptrail/internal/strictyaml"
 	"github.com/haptrail/haptrail/runtimeapi"
 	"github.com/haptrail/haptrail/schema"
 )
@@ -23,10 +24,17 @@ import (
 // at the world: files and sockets are the business of haptrail check, but for a
 // password_file in the DSN, without which there is no address to check. It
 // reports all faults at once, and no password.
-func (c *Config) Validate() error {
+func (c *Config) Validate() error { return c.validate(nil) }
+
+// validate names beside each field its place in the file, where there is one.
+func (c *Config) validate(places strictyaml.Places) error {
 	var faults []error
 	fault := func(field, format string, args ...any) {
-		faults = append(faults, fmt.Errorf(field+": "+format, args...))
+		text := field + ": " + fmt.Sprintf(format, args...)
+		if place, ok := findPlace(places, field); ok {
+			text = fmt.Sprintf("line %d, column %d: %s", place.Line, place.Column, text)
+		}
+		faults = append(faults, errors.New(text))
 	}
 	if _, err := schema.ParseDSN(c.DSN); err != nil {
 		faults = append(faults, withoutPassword(err))
@@ -56,10 +64,22 @@ func (c *Config) Validate() error {
 	c.validateEngine(fault)
 	c.validateFormats(fault)
 	c.validateEdge(fault)
+	c.validateCI(fault)
+	for _, f := range c.Findings.Check() {
+		fault("findings."+f.Field, "%v", f.Err)
+	}
 	return errors.Join(append(faults, c.validateListeners()...)...)
 }
 
 type faultFunc func(field, format string, args ...any)
+
+// findPlace is where a field stands, or where what it should be in begins. One
+// of a default, which the file does not say, has no place.
+func findPlace(places strictyaml.Places, field string) (strictyaml.Place, bool) {
+	section, _, _ := strings.Cut(field, ".")
+	section, _, _ = strings.Cut(section, "[")
+	return places.Find(field), places.Has(section)
+}
 
 // password is what a DSN may hold of one: the user's in front of the @, or a
 // parameter.

@@ -1,12 +1,13 @@
 // Command world is the demo's traffic for docker-compose.yml: it renders the gate
 // with the issuers' public keys into a shared folder, serves the issuers and the
-// application, plays the CI jobs once the gate is there, and keeps a light trickle
-// going. On one
-// machine "haptrail demo" does all of it, HAProxy included.
+// application, plays the CI jobs once the gate is there, has their CI servers send
+// webhooks, and keeps a light trickle going. On one machine "haptrail demo" does all
+// of it, HAProxy included.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -28,7 +29,7 @@ func main() {
 		Logger:   logger,
 		Progress: func(step string) { logger.Info(step) },
 	}
-	flag.StringVar(&options.Dir, "dir", "/world", "`directory` for policy.yaml, runs.json and commits.json")
+	flag.StringVar(&options.Dir, "dir", "/world", "`directory` for policy.yaml, the webhooks' secrets, and the file ready")
 	flag.StringVar(&options.Edge, "edge", "/edge", "`directory` for the gate's files, which HAProxy reads")
 	flag.StringVar(&options.EdgeBase, "base", "", "that directory's `path` as HAProxy sees it (default: the same)")
 	flag.Func("haproxy", "the HAProxy `version` to render for (default 2.6, which newer ones take too)", func(text string) (err error) {
@@ -36,6 +37,7 @@ func main() {
 		return err
 	})
 	flag.StringVar(&options.Gate, "gate", "http://haproxy:8080", "`URL` of the gate")
+	flag.StringVar(&options.Webhooks, "webhooks", "", "`URL` of haptrail's webhooks (default: none are sent)")
 	flag.StringVar(&options.IssuerURL, "issuer", "https://ci.example.test", "base `URL` of the issuers, as in policy.yaml")
 	flag.StringVar(&options.IssuerListen, "listen-issuer", ":9000", "`address` of the issuers")
 	flag.StringVar(&options.BackendListen, "listen-app", ":9001", "`address` of the application")
@@ -52,11 +54,21 @@ func main() {
 func run(ctx context.Context, options demo.Options, logger *slog.Logger) error {
 	starting, cancel := context.WithTimeout(ctx, gateTimeout)
 	defer cancel()
-	w, err := demo.Start(starting, options)
+	// Its API is for this container's loopback alone: without a certificate nobody
+	// else should send credentials there. haptrail reads the webhooks' secrets as
+	// another user.
+	servers, err := demo.StartCI(demo.CIOptions{Dir: options.Dir, SecretMode: 0o644, Logger: logger})
 	if err != nil {
 		return err
 	}
+	options.CI = servers
+	w, err := demo.Start(starting, options)
+	if err != nil {
+		return errors.Join(err, servers.Close())
+	}
+	defer servers.Close() // nothing is written there
 	summary, err := w.Run(ctx)
+	err = errors.Join(err, w.TellLate(ctx, &summary))
 	switch {
 	case ctx.Err() != nil:
 		return w.Close() // asked to stop: what is missing is no fault

@@ -169,6 +169,8 @@ type GitHubDelivery struct {
 	Event string // X-GitHub-Event
 	At    time.Time
 	Body  []byte // JSON
+	Run   uint64 // what it is about: a run's ID,
+	SHA   string // or the commit that was pushed
 }
 
 // Webhooks are all that happened after one time and not after another, in the
@@ -195,12 +197,20 @@ func (g *GitHub) Webhooks(after, until time.Time) []GitHubDelivery {
 	}
 	for i := range g.Commits {
 		if c := &g.Commits[i]; c.Ref != "" {
+			from := len(all)
 			send("push", c.Pushed, c.Repository, githubObject{"ref": c.Ref, "before": strings.Repeat("0", 40), "after": c.SHA, "created": false, "deleted": false, "forced": false,
 				"commits": []githubObject{c.pushed()}, "head_commit": c.pushed(), "pusher": githubObject{"name": "octocat"}})
+			for n := range all[from:] {
+				all[from+n].SHA = c.SHA
+			}
 		}
 	}
 	for i := range g.Runs {
+		from := len(all)
 		g.runWebhooks(&g.Runs[i], send)
+		for n := range all[from:] {
+			all[from+n].Run = g.Runs[i].ID
+		}
 	}
 	slices.SortStableFunc(all, func(a, b GitHubDelivery) int { return a.At.Compare(b.At) })
 	return all

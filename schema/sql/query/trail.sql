@@ -1,5 +1,5 @@
 SELECT {{columns}}
-FROM trail
+FROM ({{.Trail}})
 WHERE {{template "trail_where.sql" .}}
 ORDER BY time DESC
 LIMIT {limit:UInt64}

@@ -7,7 +7,7 @@ SELECT
     count() AS requests,
     arrayMax(mapValues(sumMap(map(toUnixTimestamp(time) DIV 10, toUInt64(1))))) AS peak_10s,
     decision, reason, grade
-FROM trail
+FROM ({{.Trail}})
 WHERE {{template "trail_where.sql" .}}
 GROUP BY identity, provider, project, run, commit, author, decision, reason, grade
 ORDER BY requests DESC, first, reason

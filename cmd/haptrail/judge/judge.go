@@ -1,0 +1,244 @@
+// Package judge has what was stored judged: it reads what is new in the tables,
+// calls the pure packages of analyze, and stores what they say.
+//
+//	uses: new requests ---------+
+//	runs: told since then ------+--> uses --attribute--> attributions, reattributions
+//	uses that have no verdict --+                             |
+//	                                                          v
+//	requests, runs, commits, principals, the past --finding--> findings
+//
+// It decides nothing itself, and all that it does can be done again: a judgement
+// that is the same is not stored twice, and a finding keeps its key.
+package judge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/haptrail/haptrail/analyze/attribute"
+	"github.com/haptrail/haptrail/analyze/finding"
+	"github.com/haptrail/haptrail/schema"
+)
+
+// Times of a Judge.
+const (
+	// pause is between two passes; after a pass that took long it is dutyCycle times
+	// as long, so that judging takes no more than its share of a processor.
+	pause        = 2 * time.Second
+	dutyCycle    = 20
+	longestPause = 30 * time.Second
+	// overlap is read again by each pass: rows are seen when their insert ends, and
+	// carry the time at which it began.
+	overlap = 15 * time.Second
+	// sweepEvery is how often uses without a verdict are looked for, should a pass
+	// have missed one.
+	sweepEvery = 5 * time.Minute
+	lookEvery  = time.Minute
+	lookBack   = 7 * 24 * time.Hour
+	retryAfter = 10 * time.Second
+)
+
+// Judge keeps the tables' judgements up to date. Store is needed; the rest may be
+// left out.
+type Judge struct {
+	Store *schema.Store
+	// Slack is how far the clocks of HAProxy and of CI servers may be apart. Default
+	// attribute.DefaultSlack.
+	Slack time.Duration
+	// LookBack is how old requests may be that a late run is still tied to. Default 7 days.
+	LookBack time.Duration
+	// Policy is what findings are made by; nil looks for none.
+	Policy *finding.Policy
+
+	Metrics *Metrics
+	Log     *slog.Logger
+
+	mu sync.Mutex // one pass at a time; guards the rest
+	// How far it has come, by the engine's clock.
+	stored, told, lookedTo time.Time
+	swept, looked          time.Time // when it last did, by ours
+}
+
+// Run judges until ctx ends, and returns nil then. A pass that fails is tried again.
+func (j *Judge) Run(ctx context.Context) error {
+	failing := false
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := j.step(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		wait := min(max(pause, dutyCycle*time.Since(began)), longestPause)
+		switch {
+		case err != nil && !failing:
+			j.log().Error("what is new could not be judged; it is tried again", "error", err)
+		case err == nil && failing:
+			j.log().Info("judging goes on")
+		}
+		if failing = err != nil; failing {
+			wait = max(wait, retryAfter)
+		}
+		j.Metrics.passed(time.Since(began), err)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// step is a pass, and what is due beside it.
+func (j *Judge) step(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if time.Since(j.swept) >= sweepEvery {
+		began := time.Now()
+		if err := j.sweep(ctx); err != nil {
+			return err
+		}
+		j.swept = began
+	}
+	if _, err := j.pass(ctx); err != nil {
+		return err
+	}
+	if j.Policy == nil || time.Since(j.looked) < lookEvery {
+		return nil
+	}
+	return j.look(ctx)
+}
+
+// Pass judges what is new since the pass before: uses that were stored, and uses
+// whose runs were told. It returns how many verdicts are new or changed.
+func (j *Judge) Pass(ctx context.Context) (changed int, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.pass(ctx)
+}
+
+func (j *Judge) pass(ctx context.Context) (changed int, err error) {
+	if err := j.begin(ctx); err != nil {
+		return 0, err
+	}
+	late, told, err := j.late(ctx)
+	if err != nil {
+		return 0, err
+	}
+	stored, n, err := j.stored, 0, error(nil)
+	n, err = j.judge(ctx, schema.UsesQuery{Until: farFuture, StoredSince: j.stored.Add(-overlap)}, func(u *schema.Use) {
+		stored = later(stored, u.Stored)
+	})
+	if err != nil {
+		return 0, err
+	}
+	changed = n
+	for _, query := range late {
+		if n, err = j.judge(ctx, query, nil); err != nil {
+			return changed, err
+		}
+		changed += n
+	}
+	j.stored, j.told = stored, told
+	return changed, nil
+}
+
+// Once judges what has no verdict yet and what changed, however old, and looks for
+// findings: for logs and runs that were imported where no daemon runs.
+func (j *Judge) Once(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, err := j.judge(ctx, schema.UsesQuery{Until: farFuture, Unjudged: true}, nil)
+	if err != nil {
+		return err
+	}
+	if _, err := j.pass(ctx); err != nil || j.Policy == nil {
+		return err
+	}
+	return j.look(ctx)
+}
+
+// Again judges every use of the hours between two times again, by what is known of
+// the runs now.
+func (j *Judge) Again(ctx context.Context, from, until time.Time) (changed int, err error) {
+	return j.judge(ctx, schema.UsesQuery{From: from, Until: until}, nil)
+}
+
+// begin finds out where the Judge before this one had come to. What was told and
+// stored after its last verdict may not have been judged.
+func (j *Judge) begin(ctx context.Context) error {
+	if !j.told.IsZero() {
+		return nil
+	}
+	last, err := j.Store.LastAttributed(ctx)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if floor := now.Add(-j.lookBack()); last.Before(floor) {
+		last = floor
+	}
+	j.told, j.stored = last, last
+	return nil
+}
+
+// sweep judges the uses of the look-back that have no verdict.
+func (j *Judge) sweep(ctx context.Context) error {
+	_, err := j.judge(ctx, schema.UsesQuery{From: time.Now().Add(-j.lookBack()), Until: farFuture, Unjudged: true}, nil)
+	return err
+}
+
+// late are queries for the uses that runs told since the pass before may matter to.
+func (j *Judge) late(ctx context.Context) (queries []schema.UsesQuery, told time.Time, err error) {
+	told = j.told
+	var runs []schema.Run
+	err = j.Store.RunsTold(ctx, j.told.Add(-overlap), func(r *schema.Run) error {
+		runs, told = append(runs, *r), later(told, r.Told)
+		return nil
+	})
+	if err != nil {
+		return nil, told, err
+	}
+	return affected(runs, time.Now().Add(-j.lookBack()), j.slack()), told, nil
+}
+
+func (j *Judge) slack() time.Duration {
+	if j.Slack == 0 {
+		return attribute.DefaultSlack
+	}
+	return j.Slack
+}
+
+func (j *Judge) lookBack() time.Duration {
+	if j.LookBack == 0 {
+		return lookBack
+	}
+	return j.LookBack
+}
+
+func (j *Judge) log() *slog.Logger {
+	if j.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return j.Log
+}
+
+// farFuture is after everything: senders' clocks may be ahead.
+var farFuture = time.Date(2106, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

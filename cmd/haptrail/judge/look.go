@@ -1,0 +1,418 @@
+package judge
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/haptrail/haptrail/analyze/attribute"
+	"github.com/haptrail/haptrail/analyze/finding"
+	"github.com/haptrail/haptrail/schema"
+)
+
+// Bounds of a look.
+const (
+	// history is how far back the past goes that new uses are compared with.
+	history = 90 * 24 * time.Hour
+	// maxActivity is about how much of it is in memory at a time.
+	maxActivity = 50_000
+)
+
+// look makes findings of what is new since the look before, and of what was judged
+// otherwise since. Much of it is looked at in slices, identity by identity: no
+// finding is about two of them.
+func (j *Judge) look(ctx context.Context) error {
+	began := time.Now()
+	since, err := j.lookSince(ctx)
+	if err != nil {
+		return err
+	}
+	w := window{store: j.Store, policy: *j.Policy, from: began.Add(-history), until: began.UTC(), since: since}
+	slices, err := w.slices(ctx)
+	if err != nil {
+		return wrap("findings", err)
+	}
+	for slice := range slices {
+		if err := w.load(ctx, schema.ActivityQuery{Since: since, From: w.from, Slices: slices, Slice: slice}); err != nil {
+			return wrap("findings", err)
+		}
+		found := finding.Look(w.in, w.policy)
+		rows, err := findingRows(found, began)
+		if err != nil {
+			return wrap("findings", err)
+		}
+		if err := j.Store.InsertFindings(ctx, rows); err != nil {
+			return wrap("findings", err)
+		}
+		if err := w.remember(ctx); err != nil {
+			return wrap("findings", err)
+		}
+		j.Metrics.looked(len(w.in.Uses), found)
+	}
+	j.lookedTo, j.looked = began, began
+	return wrap("findings", j.Store.SaveCursor(ctx, lookCursor, began.UTC().Format(time.RFC3339Nano), began))
+}
+
+// lookCursor is under which name the place is kept that looks have come to. No
+// source of CI facts can have it.
+const lookCursor = "/findings"
+
+// lookSince is where the next look begins: before the end of the last one, as a
+// fact may be told a while after what it is about.
+func (j *Judge) lookSince(ctx context.Context) (time.Time, error) {
+	if j.lookedTo.IsZero() {
+		text, err := j.Store.Cursor(ctx, lookCursor)
+		if err != nil {
+			return time.Time{}, wrap("findings", err)
+		}
+		if j.lookedTo, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			j.lookedTo = time.Now().Add(-j.lookBack()) // "" the first time
+		}
+	}
+	settle := time.Duration(j.Policy.Settle)
+	if settle == 0 {
+		settle = time.Duration(finding.DefaultPolicy().Settle)
+	}
+	return j.lookedTo.Add(-max(settle, overlap)), nil
+}
+
+// window loads what detectors look at, a slice of the identities at a time.
+type window struct {
+	store  *schema.Store
+	policy finding.Policy
+	from   time.Time // how far back the past goes
+	until  time.Time // up to when CI facts are in
+	since  time.Time // what was received or judged since then is new
+
+	in  finding.Input                // of the slice
+	new map[finding.Access]time.Time // accesses that nothing was known of, or not so early
+}
+
+// slices are so many that each fits into memory.
+func (w *window) slices(ctx context.Context) (uint32, error) {
+	var rows uint64
+	for _, rejudged := range []bool{false, true} {
+		n, err := w.store.CountActivity(ctx, schema.ActivityQuery{Since: w.since, From: w.from, Rejudged: rejudged})
+		if err != nil {
+			return 0, err
+		}
+		rows += n
+	}
+	return uint32((rows + maxActivity - 1) / maxActivity), nil
+}
+
+// load fills the input with a slice.
+func (w *window) load(ctx context.Context, q schema.ActivityQuery) error {
+	w.in, w.new = finding.Input{Until: w.until}, nil
+	for _, q.Rejudged = range []bool{false, true} {
+		err := w.store.Activity(ctx, q, func(a *schema.Activity) error {
+			w.in.Uses = append(w.in.Uses, findingUse(a))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(w.in.Uses) == 0 {
+		return nil
+	}
+	for _, part := range []func(context.Context) error{w.past, w.endpoints, w.tokens, w.deploys, w.facts} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remember stores what later looks compare with. It comes after the findings: what
+// is new is new again after a crash in between.
+func (w *window) remember(ctx context.Context) error {
+	var seen []schema.FirstSeen
+	for a, first := range w.new {
+		seen = append(seen, schema.FirstSeen{Provider: a.Identity.Provider, Subject: a.Identity.Subject, Method: a.Method, Endpoint: a.Endpoint, First: first})
+	}
+	return w.store.InsertFirstSeen(ctx, seen)
+}
+
+// subjects are those of the uses, with the first of each one's.
+func (w *window) subjects() map[string]time.Time {
+	first := map[string]time.Time{}
+	for i := range w.in.Uses {
+		u := &w.in.Uses[i]
+		if t, ok := first[u.Subject]; !ok || u.First.Before(t) {
+			first[u.Subject] = u.First
+		}
+	}
+	return first
+}
+
+func (w *window) past(ctx context.Context) error {
+	rows, err := w.store.PastOf(ctx, w.from, w.subjects())
+	if err != nil {
+		return err
+	}
+	w.in.Identities = map[finding.Identity]finding.Past{}
+	for _, p := range rows {
+		w.in.Identities[finding.Identity{Provider: p.Provider, Subject: p.Subject}] = finding.Past{First: p.First, Last: p.Last, Endpoints: int(p.Endpoints)}
+	}
+	if w.in.Since, err = w.store.History(ctx); err != nil {
+		return err
+	}
+	if w.in.Since.IsZero() { // nothing was looked at before this
+		w.in.Since = farFuture
+		for i := range w.in.Uses {
+			w.in.Since = earlier(w.in.Since, w.in.Uses[i].First)
+		}
+	}
+	w.in.Since = later(w.in.Since, w.from)
+	return nil
+}
+
+func (w *window) endpoints(ctx context.Context) error {
+	endpoints := map[string]bool{}
+	w.in.Endpoints = map[finding.Access]time.Time{}
+	see := func(a finding.Access, at time.Time) {
+		if first, ok := w.in.Endpoints[a]; !ok || at.Before(first) {
+			w.in.Endpoints[a] = at
+		}
+	}
+	for i := range w.in.Uses {
+		u := &w.in.Uses[i]
+		endpoints[u.Endpoint] = true
+		see(finding.Access{Identity: finding.Identity{Provider: u.Provider, Subject: u.Subject}, Method: u.Method, Endpoint: u.Endpoint}, u.First)
+	}
+	rows, err := w.store.FirstSeenAt(ctx, keys(w.subjects()), keys(endpoints))
+	if err != nil {
+		return err
+	}
+	w.new = maps.Clone(w.in.Endpoints)
+	for _, r := range rows {
+		a := finding.Access{Identity: finding.Identity{Provider: r.Provider, Subject: r.Subject}, Method: r.Method, Endpoint: r.Endpoint}
+		if first, ok := w.new[a]; ok && !r.First.After(first) {
+			delete(w.new, a)
+		}
+		see(a, r.First)
+	}
+	return nil
+}
+
+func (w *window) tokens(ctx context.Context) error {
+	ids := map[string]bool{}
+	for i := range w.in.Uses {
+		if id := w.in.Uses[i].TokenID; id != "" {
+			ids[id] = true
+		}
+	}
+	rows, err := w.store.TokenUses(ctx, w.from, keys(ids))
+	if err != nil {
+		return err
+	}
+	w.in.Tokens = map[finding.Token]finding.TokenPast{}
+	for _, r := range rows {
+		token := finding.Token{Issuer: r.Issuer, ID: r.TokenID}
+		past := w.in.Tokens[token]
+		switch r.Kind {
+		case "network":
+			a, err := netip.ParseAddr(r.Value)
+			if err != nil {
+				return err
+			}
+			past.Networks = append(past.Networks, finding.Seen[netip.Prefix]{Value: network(a.Unmap()), First: r.First, Last: r.Last, Requests: r.Requests})
+		case "claimed":
+			past.Claimed = append(past.Claimed, finding.Seen[finding.RunID]{Value: finding.RunID{ID: r.Value}, First: r.First, Last: r.Last, Requests: r.Requests})
+		default:
+			past.Attributed = append(past.Attributed, finding.Seen[finding.RunID]{
+				Value: finding.RunID{Project: r.Project, ID: r.Value}, First: r.First, Last: r.Last, Requests: r.Requests, Grade: grade(r.Grade),
+			})
+		}
+		w.in.Tokens[token] = past
+	}
+	return nil
+}
+
+// deploys are those of the identities that have deployed in this window: others'
+// make no finding now. They are remembered at once, so that these are among them.
+func (w *window) deploys(ctx context.Context) error {
+	subjects := map[string]bool{}
+	var rows []schema.Deploy
+	for i := range w.in.Uses {
+		u := &w.in.Uses[i]
+		if !w.policy.Deploys(u) {
+			continue
+		}
+		d := schema.Deploy{Provider: u.Provider, Subject: u.Subject, Issuer: u.Issuer, TokenID: u.TokenID, KeyID: u.KeyID, First: u.First}
+		if u.Verdict.Grade > attribute.Ambiguous {
+			d.Project, d.Run = u.Verdict.Project, u.Verdict.Run
+		} else {
+			d.Hour = u.First.Truncate(time.Hour)
+		}
+		subjects[u.Subject], rows = true, append(rows, d)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if err := w.store.InsertDeploys(ctx, rows); err != nil {
+		return err
+	}
+	rows, err := w.store.DeploysOf(ctx, w.from, keys(subjects))
+	if err != nil {
+		return err
+	}
+	w.in.Deploys = map[finding.Identity][]finding.Deploy{}
+	for _, d := range rows {
+		id := finding.Identity{Provider: d.Provider, Subject: d.Subject}
+		w.in.Deploys[id] = append(w.in.Deploys[id], finding.Deploy{
+			Run: finding.RunID{Project: d.Project, ID: d.Run}, Token: finding.Token{Issuer: d.Issuer, ID: d.TokenID}, KeyID: d.KeyID, At: d.First,
+		})
+	}
+	return nil
+}
+
+// facts are the CI servers': runs, commits, accounts.
+func (w *window) facts(ctx context.Context) error {
+	runs, commits := map[string]bool{}, map[string]bool{}
+	for i := range w.in.Uses {
+		u := &w.in.Uses[i]
+		runs[u.Run], runs[u.Verdict.Run], runs[u.ClaimedRun] = true, true, true
+		commits[u.Verdict.Commit], commits[strings.ToLower(u.Commit)] = true, true
+	}
+	for _, t := range w.in.Tokens {
+		for _, s := range slices.Concat(t.Claimed, t.Attributed) {
+			runs[s.Value.ID] = true
+		}
+	}
+	delete(runs, "")
+	delete(commits, "")
+	if err := w.runs(ctx, keys(runs)); err != nil {
+		return err
+	}
+	if err := w.commits(ctx, keys(commits)); err != nil {
+		return err
+	}
+	return w.principals(ctx, keys(w.subjects()))
+}
+
+func (w *window) runs(ctx context.Context, ids []string) error {
+	for chunk := range slices.Chunk(ids, chunkUses) {
+		runs, err := w.store.RunsOf(ctx, schema.RunsQuery{RunIDs: chunk})
+		if err != nil {
+			return err
+		}
+		for i := range runs {
+			w.in.Runs = append(w.in.Runs, runOf(&runs[i]))
+		}
+	}
+	return nil
+}
+
+func (w *window) commits(ctx context.Context, shas []string) error {
+	w.in.Commits = map[string]finding.Commit{}
+	for chunk := range slices.Chunk(shas, chunkUses) {
+		commits, err := w.store.CommitsOf(ctx, chunk)
+		if err != nil {
+			return err
+		}
+		for _, c := range commits {
+			w.in.Commits[c.Commit] = finding.Commit{SHA: c.Commit, Repository: c.Repository, Author: c.Author, Signature: c.Signature}
+		}
+	}
+	return nil
+}
+
+func (w *window) principals(ctx context.Context, subjects []string) error {
+	principals, err := w.store.PrincipalsOf(ctx, subjects)
+	if err != nil {
+		return err
+	}
+	credentials, err := w.store.CredentialsOf(ctx, subjects)
+	if err != nil {
+		return err
+	}
+	w.in.Principals = map[finding.Identity]finding.Principal{}
+	for _, p := range principals {
+		w.in.Principals[finding.Identity{Provider: p.Provider, Subject: p.Subject}] = finding.Principal{
+			Name: p.Name, Owner: p.Owner, OwnerNotTold: !p.OwnerTold, Project: p.Project, Archived: p.Archived,
+		}
+	}
+	for _, c := range credentials {
+		id := finding.Identity{Provider: c.Provider, Subject: c.Subject}
+		p, told := w.in.Principals[id]
+		if !told {
+			continue // an account of which nothing else is known is none that nobody owns
+		}
+		p.Credentials = append(p.Credentials, finding.Credential{ID: c.ID, Kind: c.Kind, Created: c.CreatedAt, LastUsed: c.LastUsedAt})
+		w.in.Principals[id] = p
+	}
+	telling, ofCommits, err := w.store.Tells(ctx)
+	w.in.TellsPrincipals, w.in.TellsCommits = set(telling), set(ofCommits)
+	return err
+}
+
+func findingUse(a *schema.Activity) finding.Use {
+	return finding.Use{
+		Use: attribute.Use{
+			Provider: a.Provider, Issuer: a.Issuer, Subject: a.Subject, TokenID: a.TokenID,
+			Project: a.Project, Job: a.Job, Run: a.Run, Attempt: a.RunAttempt, Ref: a.Ref, Commit: a.Commit,
+			Actor: a.Actor, Runner: a.Runner, ClaimedRun: a.ClaimedRun, First: a.First, Last: a.Last,
+		},
+		KeyID: a.KeyID, Audience: a.Audience, IssuedAt: a.IssuedAt, ExpiresAt: a.ExpiresAt,
+		Verdict: attribute.Verdict{
+			From: a.First, Grade: grade(a.Grade), Project: a.OfProject, Job: a.OfJob, Run: a.OfRun, Attempt: a.OfAttempt,
+			Ref: a.OfRef, Commit: a.OfCommit, Actor: a.OfActor, Agent: a.OfAgent, Approver: a.Approver,
+			Candidates: strings.Fields(a.Candidates), Why: a.Why, Contradiction: a.Contradiction,
+		},
+		Backend: a.Backend, Role: a.Role, Method: a.Method, Host: a.Host, Endpoint: a.Endpoint,
+		Decision: a.Decision, Network: network(a.Network), Requests: a.Requests,
+	}
+}
+
+// network is what is kept of a client's address.
+func network(first netip.Addr) netip.Prefix {
+	bits := 56
+	if first.Is4() {
+		bits = 24
+	}
+	return netip.PrefixFrom(first, bits)
+}
+
+func grade(word string) attribute.Grade {
+	for g := attribute.Proven; g > attribute.None; g-- {
+		if g.String() == word {
+			return g
+		}
+	}
+	return attribute.None
+}
+
+func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func set(list []string) map[string]bool {
+	m := map[string]bool{}
+	for _, v := range list {
+		m[v] = true
+	}
+	return m
+}
+
+// findingRows are findings as the table has them.
+func findingRows(found []finding.Finding, now time.Time) ([]schema.FindingRow, error) {
+	rows := make([]schema.FindingRow, len(found))
+	for i := range found {
+		f := &found[i]
+		evidence, err := json.Marshal(f.Evidence)
+		if err != nil {
+			return nil, err
+		}
+		rows[i] = schema.FindingRow{
+			Key: f.Key, Kind: f.Kind, Severity: f.Severity.String(), Title: f.Title, Text: f.Text, Action: f.Action,
+			Provider: f.Provider, Issuer: f.Issuer, Identity: f.Subject, Project: f.Project, Run: f.Run, Commit: f.Commit,
+			TokenID: f.Token, Backend: f.Backend, First: f.First, Last: f.Last, Requests: f.Requests,
+			Evidence: schema.JSONText(evidence), Found: now.UTC(), Updated: now.UTC(),
+		}
+	}
+	return rows, nil
+}
