@@ -66,12 +66,13 @@ var verdictOf = map[string]string{
 	"candidates": "candidates", "why": "whys", "contradiction": "contradictions",
 }
 
-// ActivityQuery picks what is new since a time: requests that were received since,
-// or those before it whose verdict has changed since.
+// ActivityQuery picks requests that were received since a time, or in a span before
+// it; or, where Rejudged, others whose verdict has changed since that time.
 type ActivityQuery struct {
-	Since    time.Time
-	Rejudged bool
-	From     time.Time // of those, the hours from that of From on
+	Since                     time.Time
+	SettledFrom, SettledUntil time.Time // the span; from inclusive
+	Rejudged                  bool
+	From                      time.Time // of those, the hours from that of From on
 	// Slice picks the identities of one of so many Slices, by a hash; 0 Slices: all.
 	Slices, Slice uint32
 }
@@ -100,6 +101,7 @@ func (s *Store) Activity(ctx context.Context, q ActivityQuery, each func(*Activi
 func (q ActivityQuery) parameters() []any {
 	return []any{
 		clickhouse.Named("from", seconds(q.From.Truncate(time.Hour))), clickhouse.Named("since", seconds(q.Since)),
+		clickhouse.Named("settled_from", seconds(q.SettledFrom)), clickhouse.Named("settled_until", seconds(q.SettledUntil)),
 		clickhouse.Named("slices", strconv.FormatUint(uint64(max(q.Slices, 1)), 10)),
 		clickhouse.Named("slice", strconv.FormatUint(uint64(q.Slice), 10)),
 	}

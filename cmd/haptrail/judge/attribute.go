@@ -15,7 +15,7 @@ import (
 
 // Bounds of what is in memory, and in one statement, at a time.
 const (
-	chunkUses = 2000
+	chunkUses = 20_000
 	chunkRuns = 500
 	// manyRuns are so many that every use of their time is judged again, whose-ever it is.
 	manyRuns = 2000

@@ -31,13 +31,13 @@ func (j *Judge) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w := window{store: j.Store, policy: *j.Policy, from: began.Add(-history), until: began.UTC(), since: since}
+	w := window{store: j.Store, policy: *j.Policy, until: began.UTC(), query: j.lookQuery(since, began)}
 	slices, err := w.slices(ctx)
 	if err != nil {
 		return wrap("findings", err)
 	}
 	for slice := range slices {
-		if err := w.load(ctx, schema.ActivityQuery{Since: since, From: w.from, Slices: slices, Slice: slice}); err != nil {
+		if err := w.load(ctx, slices, slice); err != nil {
 			return wrap("findings", err)
 		}
 		found := finding.Look(w.in, w.policy)
@@ -61,8 +61,7 @@ func (j *Judge) look(ctx context.Context) error {
 // source of CI facts can have it.
 const lookCursor = "/findings"
 
-// lookSince is where the next look begins: before the end of the last one, as a
-// fact may be told a while after what it is about.
+// lookSince is up to where looks have come.
 func (j *Judge) lookSince(ctx context.Context) (time.Time, error) {
 	if j.lookedTo.IsZero() {
 		text, err := j.Store.Cursor(ctx, lookCursor)
@@ -73,20 +72,26 @@ func (j *Judge) lookSince(ctx context.Context) (time.Time, error) {
 			j.lookedTo = time.Now().Add(-j.lookBack()) // "" the first time
 		}
 	}
+	return j.lookedTo, nil
+}
+
+// lookQuery picks what was received since the look before, and once more what has
+// settled since then: of what is new, a CI server may have yet to tell.
+func (j *Judge) lookQuery(since, now time.Time) schema.ActivityQuery {
 	settle := time.Duration(j.Policy.Settle)
 	if settle == 0 {
 		settle = time.Duration(finding.DefaultPolicy().Settle)
 	}
-	return j.lookedTo.Add(-max(settle, overlap)), nil
+	since = since.Add(-overlap)
+	return schema.ActivityQuery{Since: since, SettledFrom: since.Add(-settle), SettledUntil: now.Add(-settle), From: now.Add(-history)}
 }
 
 // window loads what detectors look at, a slice of the identities at a time.
 type window struct {
 	store  *schema.Store
 	policy finding.Policy
-	from   time.Time // how far back the past goes
-	until  time.Time // up to when CI facts are in
-	since  time.Time // what was received or judged since then is new
+	until  time.Time            // up to when CI facts are in
+	query  schema.ActivityQuery // its From is how far back the past goes, too
 
 	in  finding.Input                // of the slice
 	new map[finding.Access]time.Time // accesses that nothing was known of, or not so early
@@ -95,8 +100,8 @@ type window struct {
 // slices are so many that each fits into memory.
 func (w *window) slices(ctx context.Context) (uint32, error) {
 	var rows uint64
-	for _, rejudged := range []bool{false, true} {
-		n, err := w.store.CountActivity(ctx, schema.ActivityQuery{Since: w.since, From: w.from, Rejudged: rejudged})
+	for _, w.query.Rejudged = range []bool{false, true} {
+		n, err := w.store.CountActivity(ctx, w.query)
 		if err != nil {
 			return 0, err
 		}
@@ -106,10 +111,11 @@ func (w *window) slices(ctx context.Context) (uint32, error) {
 }
 
 // load fills the input with a slice.
-func (w *window) load(ctx context.Context, q schema.ActivityQuery) error {
+func (w *window) load(ctx context.Context, slices, slice uint32) error {
 	w.in, w.new = finding.Input{Until: w.until}, nil
-	for _, q.Rejudged = range []bool{false, true} {
-		err := w.store.Activity(ctx, q, func(a *schema.Activity) error {
+	w.query.Slices, w.query.Slice = slices, slice
+	for _, w.query.Rejudged = range []bool{false, true} {
+		err := w.store.Activity(ctx, w.query, func(a *schema.Activity) error {
 			w.in.Uses = append(w.in.Uses, findingUse(a))
 			return nil
 		})
@@ -151,7 +157,7 @@ func (w *window) subjects() map[string]time.Time {
 }
 
 func (w *window) past(ctx context.Context) error {
-	rows, err := w.store.PastOf(ctx, w.from, w.subjects())
+	rows, err := w.store.PastOf(ctx, w.query.From, w.subjects())
 	if err != nil {
 		return err
 	}
@@ -168,7 +174,7 @@ func (w *window) past(ctx context.Context) error {
 			w.in.Since = earlier(w.in.Since, w.in.Uses[i].First)
 		}
 	}
-	w.in.Since = later(w.in.Since, w.from)
+	w.in.Since = later(w.in.Since, w.query.From)
 	return nil
 }
 
@@ -207,7 +213,7 @@ func (w *window) tokens(ctx context.Context) error {
 			ids[id] = true
 		}
 	}
-	rows, err := w.store.TokenUses(ctx, w.from, keys(ids))
+	rows, err := w.store.TokenUses(ctx, w.query.From, keys(ids))
 	if err != nil {
 		return err
 	}
@@ -258,7 +264,7 @@ func (w *window) deploys(ctx context.Context) error {
 	if err := w.store.InsertDeploys(ctx, rows); err != nil {
 		return err
 	}
-	rows, err := w.store.DeploysOf(ctx, w.from, keys(subjects))
+	rows, err := w.store.DeploysOf(ctx, w.query.From, keys(subjects))
 	if err != nil {
 		return err
 	}
@@ -297,28 +303,24 @@ func (w *window) facts(ctx context.Context) error {
 }
 
 func (w *window) runs(ctx context.Context, ids []string) error {
-	for chunk := range slices.Chunk(ids, chunkUses) {
-		runs, err := w.store.RunsOf(ctx, schema.RunsQuery{RunIDs: chunk})
-		if err != nil {
-			return err
-		}
-		for i := range runs {
-			w.in.Runs = append(w.in.Runs, runOf(&runs[i]))
-		}
+	runs, err := w.store.RunsOf(ctx, schema.RunsQuery{RunIDs: ids})
+	if err != nil {
+		return err
+	}
+	for i := range runs {
+		w.in.Runs = append(w.in.Runs, runOf(&runs[i]))
 	}
 	return nil
 }
 
 func (w *window) commits(ctx context.Context, shas []string) error {
 	w.in.Commits = map[string]finding.Commit{}
-	for chunk := range slices.Chunk(shas, chunkUses) {
-		commits, err := w.store.CommitsOf(ctx, chunk)
-		if err != nil {
-			return err
-		}
-		for _, c := range commits {
-			w.in.Commits[c.Commit] = finding.Commit{SHA: c.Commit, Repository: c.Repository, Author: c.Author, Signature: c.Signature}
-		}
+	commits, err := w.store.CommitsOf(ctx, shas)
+	if err != nil {
+		return err
+	}
+	for _, c := range commits {
+		w.in.Commits[c.Commit] = finding.Commit{SHA: c.Commit, Repository: c.Repository, Author: c.Author, Signature: c.Signature}
 	}
 	return nil
 }
