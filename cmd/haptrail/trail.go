@@ -64,8 +64,8 @@ func (c *trailCmd) Run(ctx context.Context, s streams) error {
 	p := newPrinter[schema.TrailRow](s.out, c.Output, trailColumns)
 	p.empty = empty
 	return errors.Join(store.Trail(ctx, query, func(row *schema.TrailRow) error {
-		if row.Identity == "" && c.Output == "table" {
-			row.Identity = "(" + row.ClientIP.String() + ")"
+		if c.Output == "table" {
+			forPerson(row)
 		}
 		return p.row(row)
 	}), p.close())
@@ -96,6 +96,19 @@ func (c *trailCmd) query(now time.Time) (schema.TrailQuery, error) {
 		return q, usageError{fmt.Errorf("--since %s is not before --until %s", since, c.Until)}
 	}
 	return q, nil
+}
+
+// forPerson puts into a table's cells what other formats have columns for.
+func forPerson(row *schema.TrailRow) {
+	if row.Identity == "" {
+		row.Identity = "(" + row.ClientIP.String() + ")"
+	}
+	if row.Was != "" {
+		row.Grade += " (was " + row.Was + ")"
+	}
+	if row.Contradiction != "" {
+		row.Grade += " (claim denied)"
+	}
 }
 
 // nameUnknown says for a person what an empty identity means.
