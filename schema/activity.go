@@ -3,15 +3,17 @@ package schema
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// Activity is what one caller did in one hour at one place, with the verdict that
-// holds at its last request.
+// Activity is what one caller did in one hour at one place, as far as one verdict
+// holds.
 type Activity struct {
 	Hour       time.Time  `ch:"hour"`
 	Subject    string     `ch:"subject"`
@@ -22,7 +24,7 @@ type Activity struct {
 	Host       string     `ch:"host"`
 	Endpoint   string     `ch:"endpoint"`
 	Decision   string     `ch:"decision"`
-	Network    netip.Addr `ch:"network"` // the first address of a /24, or of an IPv6 /56
+	Network    netip.Addr `ch:"network"` // the first address of a /24, or of an IPv6 /56; :: where Nobody
 	Provider   string     `ch:"provider"`
 	Issuer     string     `ch:"issuer"`
 	TokenID    string     `ch:"token_id"`
@@ -41,6 +43,7 @@ type Activity struct {
 	ExpiresAt  time.Time  `ch:"expires_at"`
 	First      time.Time  `ch:"first"`
 	Last       time.Time  `ch:"last"`
+	Received   time.Time  `ch:"received"` // when the last of them was
 	Requests   uint64     `ch:"requests"`
 
 	// The verdict; Grade "" where there is none yet.
@@ -72,6 +75,7 @@ type ActivityQuery struct {
 	Since                     time.Time
 	SettledFrom, SettledUntil time.Time // the span; from inclusive
 	Rejudged                  bool
+	Nobody                    bool      // those, too, that were allowed without a verified identity; of all networks together
 	From                      time.Time // of those, the hours from that of From on
 	// Slice picks the identities of one of so many Slices, by a hash; 0 Slices: all.
 	Slices, Slice uint32
@@ -83,7 +87,7 @@ func (s *Store) Activity(ctx context.Context, q ActivityQuery, each func(*Activi
 	columns := Columns[Activity]()
 	for i, c := range columns {
 		if array, ok := verdictOf[c]; ok {
-			columns[i] = "j." + array + "[greatest(1, arrayLastIndex(f -> f <= u.last, j.froms))] AS " + c
+			columns[i] = "j." + array + "[u.span] AS " + c
 		} else {
 			columns[i] = "u." + c + " AS " + c
 		}
@@ -130,23 +134,32 @@ type Past struct {
 
 // PastOf tells what each of the subjects did from a time on, before its own.
 func (s *Store) PastOf(ctx context.Context, from time.Time, before map[string]time.Time) (past []Past, err error) {
-	if len(before) == 0 {
-		return nil, nil
-	}
-	subjects, cutoffs := make([]string, 0, len(before)), make([]int64, 0, len(before))
-	for subject, t := range before {
-		subjects, cutoffs = append(subjects, subject), append(cutoffs, t.UnixMicro())
-	}
 	sql, err := queryText("past", prefixed("p.", Columns[Past](), "e.", 1), nil)
 	if err != nil {
 		return nil, err
 	}
-	err = s.conn.Select(ctx, &past, sql, clickhouse.Named("from", seconds(from.Truncate(time.Hour))),
-		clickhouse.Named("subjects", subjects), clickhouse.Named("cutoffs", cutoffs))
-	if err != nil {
-		return nil, fmt.Errorf("past: %w", err)
+	for _, subjects := range parameters(slices.Collect(maps.Keys(before))) {
+		cutoffs := make([]int64, len(subjects))
+		for i, subject := range subjects {
+			cutoffs[i] = before[subject].UnixMicro()
+		}
+		past, err = selectMore(ctx, s, past, "past", sql, clickhouse.Named("from", seconds(from.Truncate(time.Hour))),
+			clickhouse.Named("subjects", subjects), clickhouse.Named("cutoffs", cutoffs))
+		if err != nil {
+			return nil, err
+		}
 	}
 	return past, nil
+}
+
+// selectMore appends the rows of a query. Of values that are many there are several
+// queries (see parameters): one with all of them would take the engine minutes.
+func selectMore[T any](ctx context.Context, s *Store, rows []T, what, sql string, args ...any) ([]T, error) {
+	var more []T
+	if err := s.conn.Select(ctx, &more, sql, args...); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return append(rows, more...), nil
 }
 
 // FirstSeen is when an identity was first seen at an endpoint.
@@ -165,9 +178,13 @@ func (s *Store) FirstSeenAt(ctx context.Context, subjects, endpoints []string) (
 	if err != nil {
 		return nil, err
 	}
-	err = s.conn.Select(ctx, &seen, sql, clickhouse.Named("subjects", subjects), clickhouse.Named("endpoints", endpoints))
-	if err != nil {
-		return nil, fmt.Errorf("accesses: %w", err)
+	for _, subjects := range parameters(subjects) {
+		for _, endpoints := range parted(endpoints) { // of a connection it is empty
+			seen, err = selectMore(ctx, s, seen, "accesses", sql, clickhouse.Named("subjects", subjects), clickhouse.Named("endpoints", endpoints))
+			if err != nil {
+				return nil, err
+			}
+		}
 	}
 	return seen, nil
 }
@@ -201,9 +218,11 @@ func (s *Store) DeploysOf(ctx context.Context, from time.Time, subjects []string
 	const sql = `SELECT provider, subject, project, run, issuer, token_id, key_id, hour, min(d.first) AS first
 FROM deploys AS d WHERE subject IN {subjects:Array(String)}
 GROUP BY provider, subject, project, run, issuer, token_id, key_id, hour HAVING first >= toDateTime({from:UInt32}, 'UTC')`
-	err = s.conn.Select(ctx, &deploys, sql, clickhouse.Named("subjects", subjects), clickhouse.Named("from", seconds(from)))
-	if err != nil {
-		return nil, fmt.Errorf("deploys: %w", err)
+	for _, subjects := range parameters(subjects) {
+		deploys, err = selectMore(ctx, s, deploys, "deploys", sql, clickhouse.Named("subjects", subjects), clickhouse.Named("from", seconds(from)))
+		if err != nil {
+			return nil, err
+		}
 	}
 	return deploys, nil
 }
@@ -228,9 +247,11 @@ func (s *Store) TokenUses(ctx context.Context, from time.Time, tokens []string) 
 	if err != nil {
 		return nil, err
 	}
-	err = s.conn.Select(ctx, &uses, sql, clickhouse.Named("from", seconds(from.Truncate(time.Hour))), clickhouse.Named("tokens", tokens))
-	if err != nil {
-		return nil, fmt.Errorf("tokens: %w", err)
+	for _, tokens := range parameters(tokens) {
+		uses, err = selectMore(ctx, s, uses, "tokens", sql, clickhouse.Named("from", seconds(from.Truncate(time.Hour))), clickhouse.Named("tokens", tokens))
+		if err != nil {
+			return nil, err
+		}
 	}
 	return uses, nil
 }

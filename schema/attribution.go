@@ -2,7 +2,6 @@ package schema
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -45,9 +44,10 @@ type UsesQuery struct {
 	// StoredSince picks those with requests that were stored since; zero: any.
 	StoredSince time.Time
 	// Runs and Principals pick those that name one of the runs, in a claim or in a
-	// header, and those of the principals before PrincipalsUntil; both empty: any.
-	Runs, Principals []string
-	PrincipalsUntil  time.Time
+	// header, or were attributed to one so far, and those of the principals in a time;
+	// both empty: any.
+	Runs, Principals                []string
+	PrincipalsFrom, PrincipalsUntil time.Time
 	// Unjudged picks those without an attribution.
 	Unjudged bool
 }
@@ -68,7 +68,7 @@ func (s *Store) Uses(ctx context.Context, q UsesQuery, each func(*Use) error) er
 	return eachRow(ctx, s, "uses", sql, each, clickhouse.Named("from", seconds(q.From)), clickhouse.Named("until", seconds(q.Until)),
 		clickhouse.Named("stored", q.StoredSince.Truncate(time.Millisecond)),
 		clickhouse.Named("runs", q.Runs), clickhouse.Named("principals", q.Principals),
-		clickhouse.Named("principals_until", seconds(q.PrincipalsUntil)))
+		clickhouse.Named("principals_from", seconds(q.PrincipalsFrom)), clickhouse.Named("principals_until", seconds(q.PrincipalsUntil)))
 }
 
 // Attribution is a row of attributions: the judgement of a use, as spans of time.
@@ -120,19 +120,32 @@ func (s *Store) InsertAttributions(ctx context.Context, rows []Attribution, chan
 	if err := insertRows(ctx, s, "reattributions", changes); err != nil {
 		return err
 	}
-	return insertRows(ctx, s, "attributions", rows)
+	for len(rows) > 0 {
+		n := fewMonths(rows)
+		if err := insertRows(ctx, s, "attributions", rows[:n]); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
 }
 
-// LastAttributed is when a use was judged last; the zero time if none was.
-func (s *Store) LastAttributed(ctx context.Context) (time.Time, error) {
-	var last time.Time
-	if err := s.conn.QueryRow(ctx, "SELECT max(attributed_at) FROM attributions").Scan(&last); err != nil {
-		return time.Time{}, fmt.Errorf("attributions: %w", err)
+// maxMonths is in how many partitions an insert may be: ClickHouse refuses more
+// than 100 (max_partitions_per_insert_block).
+const maxMonths = 100
+
+// fewMonths is how many of the rows one insert takes. Old logs are judged all at
+// once, whatever times are in them.
+func fewMonths(rows []Attribution) int {
+	months := map[int]bool{}
+	for i := range rows {
+		hour := rows[i].Hour.UTC()
+		months[12*hour.Year()+int(hour.Month())] = true
+		if len(months) > maxMonths {
+			return i
+		}
 	}
-	if last.Unix() <= 0 {
-		return time.Time{}, nil
-	}
-	return last, nil
+	return len(rows)
 }
 
 // prefixed puts a table's name before columns; the last ones have another.

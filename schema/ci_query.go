@@ -146,7 +146,12 @@ const maxParameter = 256 << 10
 // are statements to make: mostly one, none where there is nothing to ask. An empty
 // name names nothing, though some rows have it.
 func parameters(values []string) [][]string {
-	values = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(values))), func(value string) bool { return value == "" })
+	return parted(slices.DeleteFunc(slices.Clone(values), func(value string) bool { return value == "" }))
+}
+
+// parted is parameters, the empty value among them if it is asked for.
+func parted(values []string) [][]string {
+	values = slices.Compact(slices.Sorted(slices.Values(values)))
 	var parts [][]string
 	size, from := 0, 0
 	for i, value := range values {

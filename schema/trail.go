@@ -135,12 +135,18 @@ func (q TrailQuery) Picked() bool {
 	return q.Run != "" || q.Commit != "" || q.Author != "" || q.Token != ""
 }
 
+// Nobody tells whether requests without a verified identity may be picked, by the
+// run that they name or their token: they have no attribution.
+func (q TrailQuery) Nobody() bool {
+	return (q.Run != "" || q.Token != "") && q.Commit == "" && q.Author == ""
+}
+
 func queryTrail[T any](ctx context.Context, s *Store, name string, n narrowed, each func(*T) error) error {
 	if n.Picked() {
 		if err := s.pick(ctx, &n); err != nil {
 			return err
 		}
-		if n.Keys && len(n.hours) == 0 {
+		if n.Keys && len(n.hours) == 0 && !n.Nobody() {
 			return nil
 		}
 	}

@@ -144,6 +144,7 @@ func TestTrailFilters(t *testing.T) {
 		rows = append(rows, request(path, at(30), caller))
 		verdicts = append(verdicts, judged(caller, 1, "", [4]string{"10:00", "inferred", "run-" + path, fmt.Sprintf("abcdef0%d", i)}))
 	}
+	rows = append(rows, request("/nobody", at(30), map[string]string{"token_id": "t9", "claimed_run": "head-/nobody"}))
 	insertRequests(t, store, rows...)
 	if err := store.InsertAttributions(t.Context(), verdicts, nil); err != nil {
 		t.Fatal(err)
@@ -174,6 +175,11 @@ func TestTrailFilters(t *testing.T) {
 		{schema.TrailQuery{Run: "run-/ab"}, `/ab`},
 		{schema.TrailQuery{Run: "head-/it's"}, `/it's`},
 		{schema.TrailQuery{Run: "run-/ab", Commit: "abcdef00"}, ``},
+		{schema.TrailQuery{Run: "head-/nobody"}, `/nobody`},
+		{schema.TrailQuery{Run: "head-/nobody", Token: "t9"}, `/nobody`},
+		{schema.TrailQuery{Run: "head-/nobody", Token: "t4"}, ``},
+		{schema.TrailQuery{Run: "head-/nobody", Commit: "abcdef00"}, ``},
+		{schema.TrailQuery{Token: "t9"}, `/nobody`},
 		{schema.TrailQuery{Author: "ann*"}, `/a/b`},
 		{schema.TrailQuery{Author: "BOB@example.com"}, `/ab`},
 		{schema.TrailQuery{Author: "*@example.com"}, `/a/b /ab`},

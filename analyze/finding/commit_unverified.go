@@ -38,7 +38,7 @@ var commitUnverified = detector{
 		}
 		c.Text = fmt.Sprintf("Commit %s of %s %s. It reached %s%s: %s.", short(commit), name(c.newest.project()), fault, c.places(), c.ofRun(), c.doing())
 		c.Action = fmt.Sprintf("Read the commit and find who made it: haptrail trail --commit %s shows all that it touched. "+
-			"Then have the branch refuse commits that are not signed.", short(commit))
+			"Then have the branch refuse commits that are not signed.", whole(commit))
 	},
 }
 

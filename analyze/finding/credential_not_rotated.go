@@ -32,7 +32,7 @@ var credentialNotRotated = detector{
 			return
 		}
 		for _, c := range l.credentials(u) {
-			if l.deploys(u.identity(), c.in) >= l.policy.RotateWithin {
+			if l.deploys(u.identity(), c) >= l.policy.RotateWithin {
 				is(append([]string{u.Provider, u.Subject, c.kind}, c.id...)...)
 			}
 		}
@@ -52,7 +52,7 @@ var credentialNotRotated = detector{
 			}
 			what := one.kind + " " + short(one.id[len(one.id)-1])
 			c.Text = fmt.Sprintf("The %s of %s%s was seen in %s to protected places, of which the newest is %s %s.", what, c.who(), since,
-				many(uint64(l.deploys(c.newest.identity(), one.in)), "deploy"), c.places(), c.when())
+				many(uint64(l.deploys(c.newest.identity(), one)), "deploy"), c.places(), c.when())
 			c.Action = fmt.Sprintf("Make a new %s for %s, and revoke this one. Better: have the job ask for a token of its own in each run, "+
 				"so that there is nothing to rotate.", strings.ReplaceAll(one.kind, "-", " "), c.who())
 		}
@@ -87,22 +87,25 @@ func (l *look) credentials(u *Use) []credential {
 	return all
 }
 
-// deploys counts an identity's deploys of which in is true: its runs, and of those
-// that are attributed to none the hours.
-func (l *look) deploys(id Identity, in func(Deploy) bool) int {
-	type deploy struct {
-		run  RunID
-		hour int64
-	}
-	seen := map[deploy]bool{}
-	for _, d := range l.Input.Deploys[id] {
-		one := deploy{run: d.Run}
-		if d.Run.ID == "" {
-			one.hour = d.At.Unix() / 3600
+// deploys counts an identity's deploys that a credential was seen in: its runs, and
+// of those that are attributed to none the hours.
+func (l *look) deploys(id Identity, c credential) int {
+	name := key("", append([]string{id.Provider, id.Subject, c.kind}, c.id...))
+	return remembered(l.deploysOf, name, func() int {
+		type deploy struct {
+			run  RunID
+			hour int64
 		}
-		if in(d) {
-			seen[one] = true
+		seen := map[deploy]bool{}
+		for _, d := range l.Input.Deploys[id] {
+			one := deploy{run: d.Run}
+			if d.Run.ID == "" {
+				one.hour = d.At.Unix() / 3600
+			}
+			if c.in(d) {
+				seen[one] = true
+			}
 		}
-	}
-	return len(seen)
+		return len(seen)
+	})
 }

@@ -41,7 +41,7 @@ var firstSeenEndpoint = detector{
 			c.Severity, protected = Medium, "protected "
 		}
 		c.Text = fmt.Sprintf("%s %s, and is new at the %splace %s: %s.", c.who(), history, protected, c.places(), c.doing())
-		c.Action = "Compare with what changed in the job: haptrail trail --identity " + name(u.Subject) + " shows the run and the commit. " +
+		c.Action = "Compare with what changed in the job: haptrail trail --identity " + argument(u.Subject) + " --since " + date(c.First) + " shows the run and the commit. " +
 			"If it does not need this, take it out of the role's grants."
 	},
 }

@@ -66,8 +66,8 @@ type Use struct {
 	KeyID, Audience     string
 	IssuedAt, ExpiresAt time.Time // the zero time or 1970: the log does not say
 
-	// Verdict is the one that holds at Last. Where it changed between First and
-	// Last, a row for each verdict is better, if that can be told.
+	// Verdict is the one that holds from First to Last: where it changed, each has a
+	// row.
 	Verdict attribute.Verdict
 
 	Backend, Role, Method, Host, Endpoint string
@@ -75,6 +75,7 @@ type Use struct {
 	Decision string       // allow or deny
 	Network  netip.Prefix // of the client: a /24 or /56; invalid where unknown
 	Requests uint64
+	Received time.Time // when the last of them was told; HAProxy's clock may be ahead. Zero: at Last
 }
 
 // Identity is whom a token speaks for.

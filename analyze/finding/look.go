@@ -52,13 +52,20 @@ type look struct {
 	runs  map[runName][]attribute.Run // attempts; by name with and without project and provider
 	since map[Identity]time.Time      // the first use of each in the window
 	began map[Access]time.Time        // likewise
+
+	// What was worked out of a token or a credential: it is asked for with each of its
+	// uses, and whoever has a token can make it seem to be of as many runs as he likes.
+	usersOf   map[Token]*tokenUsers
+	placesOf  map[Token][]Seen[netip.Prefix]
+	deploysOf map[string]int
 }
 
 // runName finds a run; a part that is "" stands for any.
 type runName struct{ provider, project, id string }
 
 func newLook(in Input, p Policy) *look {
-	l := &look{Input: in, policy: p, runs: map[runName][]attribute.Run{}, since: map[Identity]time.Time{}, began: map[Access]time.Time{}}
+	l := &look{Input: in, policy: p, runs: map[runName][]attribute.Run{}, since: map[Identity]time.Time{}, began: map[Access]time.Time{},
+		usersOf: map[Token]*tokenUsers{}, placesOf: map[Token][]Seen[netip.Prefix]{}, deploysOf: map[string]int{}}
 	for i := range in.Uses {
 		l.uses = append(l.uses, &in.Uses[i])
 	}
@@ -143,10 +150,24 @@ func (l *look) ended(provider string, id RunID, at time.Time) (end time.Time, ok
 	return end, !end.IsZero()
 }
 
+// remembered is what of says, asked once for each key.
+func remembered[K comparable, V any](known map[K]V, key K, of func() V) V {
+	v, ok := known[key]
+	if !ok {
+		v = of()
+		known[key] = v
+	}
+	return v
+}
+
 // settled reports whether the CI servers would have told by now of what belongs
 // to the use.
 func (l *look) settled(u *Use) bool {
-	return l.Until.IsZero() || !u.Last.After(l.Until.Add(-time.Duration(l.policy.Settle)))
+	last := u.Last
+	if known(u.Received) && u.Received.Before(last) {
+		last = u.Received // or a clock that is ahead would keep it from ever being looked at
+	}
+	return l.Until.IsZero() || !last.After(l.Until.Add(-time.Duration(l.policy.Settle)))
 }
 
 // access is the use's identity at its endpoint.

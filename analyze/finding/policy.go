@@ -22,8 +22,8 @@ type Policy struct {
 
 	// ProtectedRefs are the branches and tags that only reviewed commits reach, as
 	// globs: "*" is any run of characters but "/", "**" any run, "?" one character
-	// but "/", "\" takes the next character as it is. A name without refs/ is taken
-	// for a branch. TeamCity's <default> is always among them. Default
+	// but "/", "\" takes the next character as it is. One without refs/, as main, is
+	// a branch's, unless it begins with a star. TeamCity's <default> is always among them. Default
 	// refs/heads/main, refs/heads/master, refs/heads/release/* and refs/tags/*:
 	// where anybody may push tags, leave those out.
 	ProtectedRefs []string `yaml:"protected_refs"`
@@ -32,7 +32,7 @@ type Policy struct {
 	// moves among them does not leave the house. Default: none, and then one token
 	// from two networks of NetworkBits is a finding. One IPv4 and one IPv6 network
 	// are then taken for one machine that has both.
-	RunnerNetworks []netip.Prefix `yaml:"runner_networks"`
+	RunnerNetworks []Network `yaml:"runner_networks"`
 
 	// NetworkBits4 and NetworkBits6 are how much of a client's address tells one
 	// network from another. Default 24 and 56, which is the most that is stored;
@@ -71,6 +71,23 @@ type Policy struct {
 
 	// Off are the kinds of findings that are not looked for. Default: none.
 	Off []string `yaml:"off"`
+}
+
+// Network is a network such as 10.0.0.0/8.
+type Network netip.Prefix
+
+// UnmarshalText reads a network that is no narrower than what is stored of a
+// client's address.
+func (n *Network) UnmarshalText(text []byte) error {
+	p, err := netip.ParsePrefix(string(text))
+	switch bits := p.Bits(); {
+	case err != nil:
+		return fmt.Errorf("%q is no network: write it like 10.0.0.0/8", text)
+	case p.Addr().Is4() && bits > 24 || bits > 56:
+		return fmt.Errorf("%q is too narrow: of a client's address the first 24 bits are stored, of IPv6 56", text)
+	}
+	*n = Network(p.Masked())
+	return nil
 }
 
 // Place is some of what is behind the gate. A use is in it when each of its
@@ -214,10 +231,17 @@ func (p Policy) protectsRef(ref string) bool {
 	if ref == "<default>" {
 		return true
 	}
-	if !strings.HasPrefix(ref, "refs/") {
-		ref = "refs/heads/" + ref
+	fits := func(pattern string) bool { return globFits(fullRef(pattern), fullRef(ref)) }
+	return slices.ContainsFunc(p.ProtectedRefs, fits)
+}
+
+// fullRef takes a name without refs/ for a branch; one that begins with a star may
+// be anything.
+func fullRef(name string) string {
+	if strings.HasPrefix(name, "refs/") || strings.HasPrefix(name, "*") {
+		return name
 	}
-	return len(p.ProtectedRefs) > 0 && anyGlob(p.ProtectedRefs, ref)
+	return "refs/heads/" + name
 }
 
 // network is which network a client's is, as far as networks are told apart: those
@@ -225,7 +249,7 @@ func (p Policy) protectsRef(ref string) bool {
 func (p Policy) network(client netip.Prefix) netip.Prefix {
 	client = unmapped(client)
 	for _, own := range p.RunnerNetworks {
-		if own.IsValid() && own.Bits() <= client.Bits() && own.Contains(client.Addr()) {
+		if own := netip.Prefix(own); own.IsValid() && own.Bits() <= client.Bits() && own.Contains(client.Addr()) {
 			return netip.Prefix{}
 		}
 	}

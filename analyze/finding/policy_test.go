@@ -32,7 +32,7 @@ off: [token_two_runs]
 		t.Errorf("faults: %v", faults)
 	}
 	p = p.withDefaults()
-	if len(p.Protected) != 1 || p.RunnerNetworks[0].String() != "10.0.0.0/8" || p.NetworkBits4 != 16 || p.NetworkBits6 != 56 ||
+	if len(p.Protected) != 1 || netip.Prefix(p.RunnerNetworks[0]).String() != "10.0.0.0/8" || p.NetworkBits4 != 16 || p.NetworkBits6 != 56 ||
 		p.MaxTokenLifetime.String() != "1h0m0s" || p.MaxTokenAge.String() != "12h0m0s" || p.DormantAfter.Seconds() != 90*86400 || p.RotateWithin != 10 {
 		t.Errorf("read as %+v", p)
 	}
@@ -106,7 +106,7 @@ func TestDeploys(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
-	p := Policy{RunnerNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), {}}, NetworkBits4: 16}.withDefaults()
+	p := Policy{RunnerNetworks: []Network{Network(netip.MustParsePrefix("10.0.0.0/8")), {}}, NetworkBits4: 16}.withDefaults()
 	for client, want := range map[string]string{
 		"192.0.2.0/24": "192.0.0.0/16", "::ffff:192.0.2.0/120": "192.0.0.0/16", "192.0.0.0/8": "192.0.0.0/8",
 		"2001:db8:1:ff00::/56": "2001:db8:1:ff00::/56", "2001:db8:1:ff11::1/128": "2001:db8:1:ff00::/56",
@@ -156,5 +156,33 @@ func TestGlob(t *testing.T) {
 	}
 	if !anyGlob(nil, "") || !anyGlob(nil, "x") {
 		t.Error("no patterns ask for something")
+	}
+}
+
+// A branch may be written as people say it.
+func TestProtectedRefsOfBranches(t *testing.T) {
+	for _, c := range []struct {
+		patterns, ref string
+		want          bool
+	}{
+		{"main", "refs/heads/main", true}, {"main", "main", true}, {"main", "refs/tags/main", false}, {"release/*", "refs/heads/release/1", true},
+		{"refs/heads/main", "main", true}, {"refs/tags/*", "refs/tags/v1", true}, {"**", "refs/pull/7/merge", true}, {"main", "<default>", true},
+		{"main", "refs/heads/mainly", false}, {"", "refs/heads/main", false},
+	} {
+		p := Policy{ProtectedRefs: strings.Fields(c.patterns)}
+		if have := p.protectsRef(c.ref); have != c.want {
+			t.Errorf("%q, %q: %v", c.patterns, c.ref, have)
+		}
+	}
+}
+
+func TestNetworksOfRunners(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.0/8": "", "10.1.2.3/24": "", "2001:db8::/32": "", "10.0.0.1": "is no network", "10.0.0.1/32": "too narrow", "2001:db8::/64": "too narrow", "x": "is no network",
+	} {
+		err := new(Network).UnmarshalText([]byte(text))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -61,6 +61,17 @@ func short(id string) string {
 // clock is a time as a text shows it.
 func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 
+// whole is a commit's hash for a command; what a claim says instead is a name.
+func whole(commit string) string {
+	if len(commit) > 64 || strings.Trim(commit, "0123456789abcdef") != "" {
+		return name(commit)
+	}
+	return commit
+}
+
+// date is when a command has to begin to look, to see a time.
+func date(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
 // span is a duration as people say it: its two greatest units.
 func span(d time.Duration) string {
 	day := 24 * time.Hour
@@ -163,3 +174,22 @@ func (s Severity) lower() Severity { return max(s-1, Low) }
 
 // higher is the next higher severity.
 func (s Severity) higher() Severity { return min(s+1, Critical) }
+
+// argument is a value in a command that a person is told to run: in a shell's quotes
+// where it is more than a plain word. A branch may be called $(reboot), and the
+// subjects of some tokens name the branch.
+func argument(s string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_@%+=:,./-", r)
+	}
+	if s != "" && !strings.HasPrefix(s, "-") && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '*' // a command cannot hold it; the flag takes it for anything
+		}
+		return r
+	}, s)
+	return "'" + strings.ReplaceAll(s, "'", `'\'\''`) + "'"
+}

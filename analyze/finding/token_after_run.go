@@ -67,7 +67,7 @@ func (l *look) madeFor(u *Use, token Token) (run RunID, signed, ok bool) {
 	if u.Verdict.Grade > attribute.Ambiguous {
 		return RunID{}, false, false // attributed to a run that is going on
 	}
-	past := distinct(l.Tokens[token].Attributed)
+	past := l.tokenUsers(token).attributed
 	if len(past) != 1 {
 		return RunID{}, false, false
 	}

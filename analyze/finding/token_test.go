@@ -86,7 +86,7 @@ func TestTokenTwoNetworks(t *testing.T) {
 	house := func(networks ...string) func(*Policy) {
 		return func(p *Policy) {
 			for _, n := range networks {
-				p.RunnerNetworks = append(p.RunnerNetworks, netip.MustParsePrefix(n))
+				p.RunnerNetworks = append(p.RunnerNetworks, Network(netip.MustParsePrefix(n)))
 			}
 		}
 	}
@@ -221,4 +221,30 @@ func TestCredentialNotRotated(t *testing.T) {
 		{"a key of one's own", generic, deploys(10, func(i int) Deploy { d := own(i); d.KeyID = "k1"; return d }), nil, "medium", "The key k1 of shop-sa (generic) was seen in 10 deploys"},
 		{"the issuer's key", use, deploys(10, func(i int) Deploy { d := own(i); d.KeyID = "k1"; return d }), nil, "", ""},
 	})
+}
+
+// Whoever has a token can name as many runs beside it as he likes: what is worked
+// out of them is worked out once, or a look would not end.
+func TestTokenOfVeryManyRuns(t *testing.T) {
+	const n = 20_000
+	in := Input{Tokens: map[Token]TokenPast{}}
+	var past TokenPast
+	for i := range n {
+		claimed := fmt.Sprint("made-up-", i)
+		in.Uses = append(in.Uses, deploy(unsigned(attribute.None, ""), func(u *Use) { u.ClaimedRun = claimed }))
+		past.Claimed = append(past.Claimed, Seen[RunID]{Value: RunID{ID: claimed}, First: minute(0), Last: minute(1), Requests: 1})
+		past.Networks = append(past.Networks, Seen[netip.Prefix]{
+			Value: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24), First: minute(0), Last: minute(1), Requests: 1,
+		})
+	}
+	in.Tokens[Token{"https://ci", "t1"}] = past
+	kinds := map[string]Finding{}
+	for _, f := range Look(in, prod()) {
+		kinds[f.Kind] = f
+	}
+	for _, kind := range []string{"token_two_runs", "token_two_networks"} {
+		if f, ok := kinds[kind]; !ok || len(f.Text) > 10_000 || len(f.Evidence) > MaxEvidence {
+			t.Errorf("%s: %v, %d bytes, %d rows of evidence", kind, ok, len(f.Text), len(f.Evidence))
+		}
+	}
 }

@@ -49,21 +49,27 @@ var tokenTwoNetworks = detector{
 			short(token.ID), c.who(), many(uint64(len(places)), "network"), how, list(names))
 		c.Action = "Ask whose machines these are. If all of them are yours, name their networks in findings.runner_networks. " +
 			"If one is not, the token was stolen: take the role from " + c.who() + " in the gate's policy, " +
-			"and read what was done from there: haptrail trail --identity " + name(c.newest.Subject) + "."
+			"and read what was done from there: haptrail trail --identity " + argument(c.newest.Subject) + " --since " + date(c.First) + "."
 	},
 }
 
 // apart are the networks that a token came from, as far as the policy tells them
 // apart, in the order of time; none or one when there is nothing to tell.
 func (l *look) apart(token Token) []Seen[netip.Prefix] {
+	return remembered(l.placesOf, token, func() []Seen[netip.Prefix] { return l.places(token) })
+}
+
+func (l *look) places(token Token) []Seen[netip.Prefix] {
 	var places []Seen[netip.Prefix]
+	at := map[netip.Prefix]int{}
 	for _, seen := range l.Tokens[token].Networks {
 		if !seen.Value.IsValid() {
 			continue
 		}
 		seen.Value = l.policy.network(seen.Value)
-		i := slices.IndexFunc(places, func(p Seen[netip.Prefix]) bool { return p.Value == seen.Value })
-		if i < 0 {
+		i, known := at[seen.Value]
+		if !known {
+			at[seen.Value] = len(places)
 			places = append(places, seen)
 			continue
 		}

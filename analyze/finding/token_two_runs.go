@@ -58,9 +58,8 @@ var tokenTwoRuns = detector{
 // users are the runs that used a token, in the order of time; those by header
 // where they are several, else those by attribution.
 func (l *look) users(u *Use, token Token) []Seen[RunID] {
-	past := l.Tokens[token]
-	attributed := distinct(past.Attributed)
-	claimed := distinct(past.Claimed)
+	past := l.tokenUsers(token)
+	attributed, claimed := past.attributed, past.claimed
 	if len(attributed) > 1 {
 		return attributed
 	}
@@ -78,6 +77,16 @@ func (l *look) users(u *Use, token Token) []Seen[RunID] {
 	return nil
 }
 
+// tokenUsers are the different runs that used a token.
+type tokenUsers struct{ attributed, claimed []Seen[RunID] }
+
+func (l *look) tokenUsers(token Token) *tokenUsers {
+	return remembered(l.usersOf, token, func() *tokenUsers {
+		past := l.Tokens[token]
+		return &tokenUsers{distinct(past.Attributed), distinct(past.Claimed)}
+	})
+}
+
 // distinct are the runs that are not the same, in the order of time, each with its
 // best grade. One without a project is the same as any of its id.
 func distinct(runs []Seen[RunID]) []Seen[RunID] {
@@ -89,15 +98,20 @@ func distinct(runs []Seen[RunID]) []Seen[RunID] {
 		return compareRuns(a.Value, b.Value)
 	})
 	var out []Seen[RunID]
+	byID := map[string][]int{} // places in out
 	for _, run := range runs {
-		same := func(o Seen[RunID]) bool {
-			return o.Value.ID == run.Value.ID && (o.Value.Project == run.Value.Project || o.Value.Project == "" || run.Value.Project == "")
+		same := func(i int) bool {
+			project := out[i].Value.Project
+			return project == run.Value.Project || project == "" || run.Value.Project == ""
 		}
-		switch i := slices.IndexFunc(out, same); {
-		case run.Value.ID == "":
-		case i < 0:
+		id := run.Value.ID
+		switch at := slices.IndexFunc(byID[id], same); {
+		case id == "":
+		case at < 0:
+			byID[id] = append(byID[id], len(out))
 			out = append(out, run)
 		default:
+			i := byID[id][at]
 			out[i].Value.Project = cmp.Or(out[i].Value.Project, run.Value.Project)
 			out[i].Grade = max(out[i].Grade, run.Grade)
 			out[i].Requests += run.Requests

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -73,7 +74,7 @@ func onLoopback(address string) bool {
 func checkSource(ctx context.Context, r *report, section *config.CI, s *config.CISource) {
 	what := "ci source " + s.Name
 	if err := s.CheckSecrets(); err != nil {
-		r.add(what, hint(err, "let the daemon's user read it"), "")
+		r.add(what, hint(err, secretHint(err)), "")
 		return
 	}
 	switch {
@@ -104,6 +105,17 @@ func checkSource(ctx context.Context, r *report, section *config.CI, s *config.C
 	}
 	r.add(what, nil, server+" answers, and takes the credentials")
 	checkCIClock(r, what, time.Duration(section.Slack), watch)
+}
+
+// secretHint mends what the error of a secret does not mend itself.
+func secretHint(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "write the secret there, and let the daemon's user read it"
+	case errors.Is(err, fs.ErrPermission):
+		return "let the daemon's user read it"
+	}
+	return ""
 }
 
 // checkCIClock says when the server's clock is not ours. Runs are compared with

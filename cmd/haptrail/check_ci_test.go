@@ -46,7 +46,11 @@ func TestCheckSources(t *testing.T) {
 		},
 		"secret missing": {
 			source: "github", change: func(w *ciWorld, s *config.CISource) { s.Webhook.SecretFile += "x" }, faults: 1,
-			want: []string{"FAULT  ci source github: webhook.secret_file: open ", "hint: let the daemon's user read it"},
+			want: []string{"FAULT  ci source github: webhook.secret_file: open ", "hint: write the secret there, and let the daemon's user read it"},
+		},
+		"secret empty": {
+			source: "github", change: func(w *ciWorld, _ *config.CISource) { w.secret(t, "github-webhook", "") }, faults: 1,
+			want: []string{"FAULT  ci source github: webhook.secret_file: ", "is empty: write the secret into it\n"},
 		},
 		"space 401": {
 			source: "space", change: func(w *ciWorld, _ *config.CISource) { w.space.ClientSecret = "another" }, faults: 1,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/haptrail/haptrail/analyze/finding"
@@ -17,11 +18,11 @@ import (
 
 type findingsCmd struct {
 	where
-	Since    string `default:"7d" help:"From when: a duration back from now (90m, 7d), a date, or an RFC 3339 time."`
+	Since    string `default:"7d" help:"From when, by the requests' time: a duration back from now (90m, 7d), a date, an RFC 3339 time, or all."`
 	Until    string `default:"now" help:"Until when, likewise."`
 	Kind     string `placeholder:"KIND" help:"Only this kind, such as token_after_run."`
-	Severity string `enum:",low,medium,high,critical" default:"" help:"Only low, medium, high or critical, and what is worse."`
-	Identity string `placeholder:"SUB" help:"Only this identity (the token's subject); * stands for anything."`
+	Severity string `enum:",low,medium,high,critical" default:"" placeholder:"WORD" help:"Only low, medium, high or critical, and what is worse."`
+	Identity string `placeholder:"SUB" help:"Only this identity (the token's whole subject); * stands for anything."`
 	RunID    string `name:"run" placeholder:"ID" help:"Only this CI run."`
 	Limit    uint64 `short:"n" default:"50" help:"The newest so many; 0 for all."`
 	Long     bool   `short:"l" help:"Each finding in full: what was seen, and what to do about it."`
@@ -71,9 +72,11 @@ func (c *findingsCmd) Run(ctx context.Context, s streams) error {
 }
 
 func (c *findingsCmd) query(now time.Time) (q schema.FindingsQuery, err error) {
-	since, err := parseTime(c.Since, now)
-	if err != nil {
-		return q, fmt.Errorf("--since: %w", err)
+	var since time.Time
+	if c.Since != "all" {
+		if since, err = parseTime(c.Since, now); err != nil {
+			return q, fmt.Errorf("--since: %w", err)
+		}
 	}
 	until, err := parseTime(c.Until, now)
 	if err != nil {
@@ -86,7 +89,7 @@ func (c *findingsCmd) query(now time.Time) (q schema.FindingsQuery, err error) {
 		return q, fmt.Errorf("--since %s is not before --until %s", c.Since, c.Until)
 	}
 	if c.Kind != "" && !slices.Contains(finding.Kinds(), c.Kind) {
-		return q, fmt.Errorf("--kind: %s", strictyaml.Unknown("kind of finding", c.Kind, finding.Kinds()))
+		return q, hint(fmt.Errorf("--kind: %s", strictyaml.Unknown("kind of finding", c.Kind, finding.Kinds())), "the kinds are "+strings.Join(finding.Kinds(), ", "))
 	}
 	return schema.FindingsQuery{
 		Since: since, Until: until, Kind: c.Kind, Severity: c.Severity, Identity: c.Identity, Run: c.RunID, Limit: c.Limit,

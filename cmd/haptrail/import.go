@@ -27,7 +27,7 @@ type importCmd struct {
 	HAProxyCfg string   `name:"haproxy-cfg" placeholder:"FILE" help:"Take the format from this haproxy.cfg."`
 	Frontend   string   `placeholder:"NAME" help:"The frontend or listen section in it."`
 	Zone       string   `default:"" placeholder:"ZONE" help:"Time zone of %t and %tr, such as Europe/Berlin. Default: the configuration's, else UTC."`
-	Runs       []string `placeholder:"FILE" type:"existingfile" help:"CI runs: a JSON array of objects with the columns of the view runs."`
+	Runs       []string `placeholder:"FILE" type:"existingfile" help:"CI runs: a JSON array of objects with the columns of the view runs (docs/schema.md). Requests are tied to them again."`
 	Commits    []string `placeholder:"FILE" type:"existingfile" help:"Commits: likewise, the columns of the view commits."`
 	Again      bool     `help:"Store also what was imported before."`
 	DryRun     bool     `help:"Parse only; store nothing."`

@@ -16,7 +16,7 @@ import (
 
 // cli are the commands. Each has a file of its own.
 type cli struct {
-	Serve    serveCmd    `cmd:"" help:"Run the daemon: receive logs, store them, answer queries."`
+	Serve    serveCmd    `cmd:"" help:"Run the daemon: receive logs and CI webhooks, store them, judge them, answer queries."`
 	Demo     demoCmd     `cmd:"" help:"Play the whole thing on this machine: HAProxy, CI jobs, haptrail."`
 	Import   importCmd   `cmd:"" help:"Read log files (or - for stdin), CI runs and commits into the tables."`
 	Trail    trailCmd    `cmd:"" help:"Show who touched what, from which run and commit, allowed or denied."`
@@ -24,7 +24,7 @@ type cli struct {
 	Edge     edgeCmd     `cmd:"" help:"Make HAProxy's gate from a policy, keep its keys fresh, check it."`
 	Query    queryCmd    `cmd:"" help:"Run a read-only SQL query over the tables."`
 	Schema   schemaCmd   `cmd:"" help:"Print or apply the tables' statements."`
-	Check    checkCmd    `cmd:"" help:"Compare the configuration with the world around it."`
+	Check    checkCmd    `cmd:"" help:"Compare the configuration with the world around it: ports, secrets, CI servers, clocks, tables."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

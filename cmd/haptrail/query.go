@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 
 type queryCmd struct {
 	where
-	SQL []string `arg:"" help:"The query; - reads it from standard input."`
+	SQL []string `arg:"" help:"The query, without FORMAT; - reads it from standard input. The tables are in docs/schema.md, and in: SHOW TABLES."`
 	output
 }
 
@@ -45,7 +46,10 @@ func (c *queryCmd) Run(ctx context.Context, s streams) error {
 	// readonly = 2: nothing that writes, and no setting can lift it again.
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"readonly": 2}))
 	rows, err := store.Conn().Query(ctx, sql)
-	if err != nil {
+	switch {
+	case err != nil && withFormat.MatchString(sql): // what came was no answer to the driver
+		return hint(err, "leave FORMAT out: -o table, json or csv says how rows are printed")
+	case err != nil:
 		return err
 	}
 	defer rows.Close()
@@ -55,6 +59,9 @@ func (c *queryCmd) Run(ctx context.Context, s streams) error {
 	}
 	return w.Flush()
 }
+
+// withFormat fits a query that chooses its own output format.
+var withFormat = regexp.MustCompile(`(?i)\bFORMAT\s+\w+\s*;?\s*$`)
 
 func writeRows(w *bufio.Writer, rows driver.Rows, format string, st style) error {
 	names := rows.Columns()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -26,6 +27,19 @@ func printSentences(ctx context.Context, out io.Writer, store *schema.Store, q s
 		fmt.Fprintln(w, empty)
 	}
 	return errors.Join(err, w.Flush())
+}
+
+// told is a name in a sentence: in quotes where it is more than one plain word. Some
+// of these are written by whoever sent the request or made the commit, and could
+// otherwise go on with a decision or a grade of their own.
+func told(name string) string {
+	odd := func(c rune) bool {
+		return !unicode.IsGraphic(c) || unicode.IsSpace(c) || strings.ContainsRune("\"`;,()\ufffd", c)
+	}
+	if strings.ContainsFunc(name, odd) {
+		return strconv.QuoteToGraphic(name)
+	}
+	return name
 }
 
 // sentence says in words what a row of the trail does: who did what, when, on
@@ -54,41 +68,41 @@ func subjectOf(r *schema.TrailRow) string {
 	if r.Identity == "" {
 		return "somebody without a valid token"
 	}
-	who := r.Identity
+	who := told(r.Identity)
 	if r.Provider != "" {
-		who += " (" + r.Provider + ")"
+		who += " (" + told(r.Provider) + ")"
 	}
 	if r.Run == "" {
 		return who
 	}
-	text := "run " + r.Run
+	text := "run " + told(r.Run)
 	if r.RunAttempt > 1 {
 		text += fmt.Sprintf(", attempt %d", r.RunAttempt)
 	}
 	for _, part := range []struct{ before, value string }{{" of ", r.Project}, {", job ", r.Job}, {", on agent ", r.Runner}} {
 		if part.value != "" {
-			text += part.before + part.value
+			text += part.before + told(part.value)
 		}
 	}
 	if r.Commit != "" {
-		text += ", commit " + r.Commit
+		text += ", commit " + told(r.Commit)
 		if r.Author != "" {
-			text += " by " + r.Author
+			text += " by " + told(r.Author)
 		}
 	}
 	if r.Approver != "" {
-		text += ", approved by " + r.Approver
+		text += ", approved by " + told(r.Approver)
 	}
 	return text + ", as " + who + ","
 }
 
 func target(r *schema.TrailRow) string {
-	text := strings.TrimSpace(r.Method + " " + r.Path)
+	text := strings.TrimSpace(told(r.Method) + " " + told(r.Path))
 	if text == "" {
 		text = "a connection"
 	}
 	if r.Host != "" {
-		text += " of " + r.Host
+		text += " of " + told(r.Host)
 	}
 	return text
 }
@@ -97,7 +111,7 @@ func target(r *schema.TrailRow) string {
 func decided(r *schema.TrailRow) string {
 	proxy := "HAProxy"
 	if r.Proxy != "" {
-		proxy += " " + r.Proxy
+		proxy += " " + told(r.Proxy)
 	}
 	var text string
 	switch r.Decision {
@@ -111,7 +125,7 @@ func decided(r *schema.TrailRow) string {
 	var details []string
 	for _, part := range []struct{ name, value string }{{"reason", r.Reason}, {"role", r.Role}, {"backend", r.Backend}} {
 		if part.value != "" {
-			details = append(details, part.name+" "+part.value)
+			details = append(details, part.name+" "+told(part.value))
 		}
 	}
 	if r.Status > 0 {

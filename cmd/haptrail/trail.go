@@ -14,14 +14,14 @@ type trailCmd struct {
 	where
 	Since    string `placeholder:"WHEN" help:"From when: a duration back from now (90m, 7d), a date, an RFC 3339 time, or all. Default 24h; all with --commit, --run, --author or --token."`
 	Until    string `default:"now" help:"Until when, likewise."`
-	Identity string `placeholder:"SUB" help:"Only this identity (the token's subject); * stands for anything."`
-	RunID    string `name:"run" placeholder:"ID" help:"Only this CI run."`
-	Commit   string `placeholder:"SHA" help:"Only this commit, or the commits that begin so: all that it touched, in which runs."`
-	Author   string `placeholder:"NAME" help:"Only commits of this author, by name or address; * stands for anything."`
+	Identity string `placeholder:"SUB" help:"Only this identity (the token's whole subject); * stands for anything."`
+	RunID    string `name:"run" placeholder:"ID" help:"Only this CI run, by the id that a claim or a header names; also where the CI server denies the header."`
+	Commit   string `placeholder:"SHA" help:"Only this commit, or the commits whose hash begins so: all that it touched, in which runs."`
+	Author   string `placeholder:"NAME" help:"Only commits of this author, by the whole name or address; * stands for anything."`
 	Token    string `placeholder:"ID" help:"Only this token (its jti, or the hash that stands for it)."`
 	Path     string `placeholder:"PATH" help:"Only this path and what is below it; or with * for anything: who touched it."`
-	Decision string `enum:",allow,deny" default:"" help:"Only allow or deny."`
-	Grade    string `enum:",proven,corroborated,inferred,ambiguous,none" default:"" help:"Only this grade."`
+	Decision string `enum:",allow,deny" default:"" placeholder:"WORD" help:"Only allow, or only deny."`
+	Grade    string `enum:",proven,corroborated,inferred,ambiguous,none" default:"" placeholder:"GRADE" help:"Only this grade: proven, corroborated, inferred, ambiguous or none."`
 	Limit    uint64 `short:"n" default:"50" help:"The newest rows so many; 0 for all."`
 	Summary  bool   `short:"s" help:"One row for each identity, run, decision and reason, the busiest first."`
 	Output   string `short:"o" enum:"table,json,csv,sentences" default:"table" help:"table, json (one array), csv, or sentences: one a request, to be pasted into a report."`

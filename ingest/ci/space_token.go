@@ -164,7 +164,7 @@ func (t *spaceTokens) refusal(response *http.Response, body []byte, secret strin
 	if status == http.StatusTooManyRequests || status >= 500 {
 		return &retryError{err: err, after: retryAfter(response.Header), limited: status == http.StatusTooManyRequests}
 	}
-	return fmt.Errorf("space: %w: %w: %w: are ClientID and ClientSecret right, and is the application not archived?", errSpaceCredentials, ErrRefused, err)
+	return fmt.Errorf("space: %w: %w: %w: are client_id and client secret right, and is the application not archived?", errSpaceCredentials, ErrRefused, err)
 }
 
 // spaceError is ": code: description" of an error's body, in bounds and without

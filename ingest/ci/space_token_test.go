@@ -24,7 +24,7 @@ func TestSpaceSecretsStaySecret(t *testing.T) {
 	b.fake.Update(func() { b.fake.ClientSecret = "another" })
 	b.pass(time.Hour)
 	_, err := b.space.Run(t.Context(), "payments", "run-1")
-	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "ClientSecret") || !strings.Contains(err.Error(), "[redacted]") {
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "client secret right") || !strings.Contains(err.Error(), "[redacted]") {
 		t.Errorf("refused credentials: %v", err)
 	}
 	for _, text := range []string{shown, fmt.Sprint(err)} {

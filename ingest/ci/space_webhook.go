@@ -129,7 +129,7 @@ func spaceHeader(h http.Header, name string) (string, error) {
 	case len(values) > 1:
 		return "", errors.New(name + " is there twice")
 	}
-	return "", errors.New(name + " is missing: is the endpoint's verification set as Webhooks is?")
+	return "", errors.New(name + " is missing: is the verification of the endpoint in Space the one that is configured here?")
 }
 
 func (s *Space) signedByHMAC(_ context.Context, d Delivery) error {

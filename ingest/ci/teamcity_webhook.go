@@ -66,5 +66,8 @@ func (t *TeamCity) verify(d Delivery) error {
 			return fmt.Errorf("teamcity: webhook: password: %w", err)
 		}
 	}
+	if hook.Header == "" && d.Header.Get("Authorization") == "" {
+		return fmt.Errorf("%w: teamcity: the delivery has no user and password: TeamCity 2026.1 may not send a parameter of the type password; use a header, or a plain parameter", ErrUnverified)
+	}
 	return fmt.Errorf("%w: teamcity: the delivery's credentials are not those configured", ErrUnverified)
 }

@@ -21,58 +21,72 @@ const (
 	manyRuns = 2000
 )
 
-// affected are queries for the uses that runs may matter to: those that name one,
-// and those of their principals while they were going on. Runs of about one time
-// share a query.
+// affected are queries for the uses that runs may matter to: those that name one or
+// were tied to one so far, and those of their principals while they were going on.
+// Runs of about one time share a query.
 func affected(runs []schema.Run, floor time.Time, slack time.Duration) (queries []schema.UsesQuery) {
 	slices.SortFunc(runs, func(a, b schema.Run) int { return begun(a).Compare(begun(b)) })
-	size := chunkRuns
-	if len(runs) > manyRuns {
-		size = len(runs)
+	var old, recent []schema.Run // that ended before the floor, and others
+	for _, r := range runs {
+		if !r.FinishedAt.IsZero() && r.FinishedAt.Add(slack).Before(floor) {
+			old = append(old, r)
+		} else {
+			recent = append(recent, r)
+		}
 	}
-	for chunk := range slices.Chunk(runs, size) {
-		q := schema.UsesQuery{From: farFuture}
-		for _, r := range chunk {
-			from, ended := begun(r).Add(-slack), farFuture
-			if !r.FinishedAt.IsZero() {
-				ended = r.FinishedAt.Add(slack)
-			}
-			// A token may be used, and a run be named, long after its end: the claim is
-			// proven, or contradicted, all the same.
-			until := ended.Add(lateUse)
-			if until.Before(floor) {
-				continue
-			}
-			q.Runs = append(q.Runs, r.Run)
-			q.From, q.Until = earlier(q.From, later(from, floor)), later(q.Until, until)
-			if r.Principal != "" && !ended.Before(floor) {
-				q.Principals, q.PrincipalsUntil = append(q.Principals, r.Principal), later(q.PrincipalsUntil, ended)
-			}
+	for chunk := range slices.Chunk(old, chunkRuns) {
+		queries = append(queries, affectedBy(chunk, floor, slack))
+	}
+	size := chunkRuns
+	if len(recent) > manyRuns {
+		size = len(recent)
+	}
+	for chunk := range slices.Chunk(recent, size) {
+		q := affectedBy(chunk, floor, slack)
+		if len(chunk) > manyRuns {
+			q.Runs, q.Principals = nil, nil
 		}
-		if len(q.Runs) > 0 {
-			slices.Sort(q.Principals)
-			q.Principals = slices.Compact(q.Principals)
-			if len(q.Runs) > manyRuns {
-				q.Runs, q.Principals = nil, nil
-			}
-			queries = append(queries, q)
-		}
+		queries = append(queries, q)
 	}
 	return queries
 }
 
-// lateUse is how long after its end a run may be named and is looked up again when
-// it changes.
-const lateUse = 24 * time.Hour
+func affectedBy(runs []schema.Run, floor time.Time, slack time.Duration) schema.UsesQuery {
+	q := schema.UsesQuery{From: farFuture, Until: farFuture, PrincipalsFrom: farFuture}
+	for _, r := range runs {
+		// A run may be named long before it begins, by a clock that is far behind, and
+		// long after its end: that proves, or contradicts, all the same.
+		from := begun(r).Add(-slack)
+		q.Runs, q.From = append(q.Runs, r.Run), earlier(q.From, later(from.Add(-earlyUse), floor))
+		if r.Principal == "" {
+			continue
+		}
+		ended := farFuture
+		if !r.FinishedAt.IsZero() {
+			ended = r.FinishedAt.Add(slack)
+		}
+		q.Principals = append(q.Principals, r.Principal)
+		q.PrincipalsFrom, q.PrincipalsUntil = earlier(q.PrincipalsFrom, later(from, floor)), later(q.PrincipalsUntil, ended)
+	}
+	slices.Sort(q.Principals)
+	q.Principals = slices.Compact(q.Principals)
+	return q
+}
 
-// begun is the first time that is known of a run: what comes before it is none of its.
+// earlyUse is how long before its beginning a run may be named and is looked up
+// again when it changes.
+const earlyUse = 24 * time.Hour
+
+// begun is the first time that is known of a run: what comes before it is none of
+// its. Clocks may have it end before it starts.
 func begun(r schema.Run) time.Time {
-	for _, t := range []time.Time{r.QueuedAt, r.StartedAt, r.FinishedAt, r.Said} {
-		if !t.IsZero() {
-			return t
+	first := r.Said
+	for _, t := range []time.Time{r.QueuedAt, r.StartedAt, r.FinishedAt} {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
 		}
 	}
-	return time.Time{}
+	return first
 }
 
 // judge has every use that the query picks judged, and stores the verdicts that are

@@ -13,6 +13,7 @@ package judge
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -57,9 +58,11 @@ type Judge struct {
 	Log     *slog.Logger
 
 	mu sync.Mutex // one pass at a time; guards the rest
-	// How far it has come, by the engine's clock.
-	stored, told, lookedTo time.Time
-	swept, looked          time.Time // when it last did, by ours
+	// How far it has come, by the engine's clock; the zero time: nowhere yet.
+	reached       place
+	begun         bool // reached is known
+	lookedTo      time.Time
+	swept, looked time.Time // when it last did, by ours
 }
 
 // Run judges until ctx ends, and returns nil then. A pass that fails is tried again.
@@ -124,26 +127,30 @@ func (j *Judge) pass(ctx context.Context) (changed int, err error) {
 	if err := j.begin(ctx); err != nil {
 		return 0, err
 	}
+	uses := schema.UsesQuery{Until: farFuture}
+	if !j.reached.Stored.IsZero() {
+		uses.StoredSince = j.reached.Stored.Add(-overlap)
+	}
 	late, told, err := j.late(ctx)
 	if err != nil {
 		return 0, err
 	}
-	stored, n, err := j.stored, 0, error(nil)
-	n, err = j.judge(ctx, schema.UsesQuery{Until: farFuture, StoredSince: j.stored.Add(-overlap)}, func(u *schema.Use) {
-		stored = later(stored, u.Stored)
-	})
+	next := place{Told: told, Stored: j.reached.Stored}
+	changed, err = j.judge(ctx, uses, func(u *schema.Use) { next.Stored = later(next.Stored, u.Stored) })
 	if err != nil {
 		return 0, err
 	}
-	changed = n
+	if !uses.Stored() {
+		late = nil // every use was judged by them just now
+	}
 	for _, query := range late {
-		if n, err = j.judge(ctx, query, nil); err != nil {
+		n, err := j.judge(ctx, query, nil)
+		if err != nil {
 			return changed, err
 		}
 		changed += n
 	}
-	j.stored, j.told = stored, told
-	return changed, nil
+	return changed, j.reach(ctx, next)
 }
 
 // Once judges what has no verdict yet and what changed, however old, and looks for
@@ -151,11 +158,10 @@ func (j *Judge) pass(ctx context.Context) (changed int, err error) {
 func (j *Judge) Once(ctx context.Context) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	_, err := j.judge(ctx, schema.UsesQuery{Until: farFuture, Unjudged: true}, nil)
-	if err != nil {
+	if _, err := j.pass(ctx); err != nil {
 		return err
 	}
-	if _, err := j.pass(ctx); err != nil || j.Policy == nil {
+	if _, err := j.judge(ctx, schema.UsesQuery{Until: farFuture, Unjudged: true}, nil); err != nil || j.Policy == nil {
 		return err
 	}
 	return j.look(ctx)
@@ -167,21 +173,46 @@ func (j *Judge) Again(ctx context.Context, from, until time.Time) (changed int, 
 	return j.judge(ctx, schema.UsesQuery{From: from, Until: until}, nil)
 }
 
-// begin finds out where the Judge before this one had come to. What was told and
-// stored after its last verdict may not have been judged.
+// place is how far judging has come: the newest of the uses and of the runs that
+// were looked at, by when the engine stored them.
+type place struct{ Stored, Told time.Time }
+
+// placeCursor is under which name it is kept. No source of CI facts can have it.
+const placeCursor = "/judged"
+
+// begin finds out where the Judge before this one had come to. The time of its last
+// verdict would not tell: a pass that was killed stored some verdicts, and others
+// are still to come from runs that were told before those.
 func (j *Judge) begin(ctx context.Context) error {
-	if !j.told.IsZero() {
+	if j.begun {
 		return nil
 	}
-	last, err := j.Store.LastAttributed(ctx)
+	text, err := j.Store.Cursor(ctx, placeCursor)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	if floor := now.Add(-j.lookBack()); last.Before(floor) {
-		last = floor
+	if text != "" {
+		if err := json.Unmarshal([]byte(text), &j.reached); err != nil {
+			return wrap("the place that judging had come to", err)
+		}
 	}
-	j.told, j.stored = last, last
+	j.begun = true
+	return nil
+}
+
+// reach remembers that all up to a place is judged.
+func (j *Judge) reach(ctx context.Context, next place) error {
+	if next == j.reached {
+		return nil
+	}
+	text, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	if err := j.Store.SaveCursor(ctx, placeCursor, string(text), time.Now()); err != nil {
+		return err
+	}
+	j.reached = next
 	return nil
 }
 
@@ -193,9 +224,12 @@ func (j *Judge) sweep(ctx context.Context) error {
 
 // late are queries for the uses that runs told since the pass before may matter to.
 func (j *Judge) late(ctx context.Context) (queries []schema.UsesQuery, told time.Time, err error) {
-	told = j.told
+	var since time.Time
+	if told = j.reached.Told; !told.IsZero() {
+		since = told.Add(-overlap)
+	}
 	var runs []schema.Run
-	err = j.Store.RunsTold(ctx, j.told.Add(-overlap), func(r *schema.Run) error {
+	err = j.Store.RunsTold(ctx, since, func(r *schema.Run) error {
 		runs, told = append(runs, *r), later(told, r.Told)
 		return nil
 	})
@@ -226,8 +260,8 @@ func (j *Judge) log() *slog.Logger {
 	return j.Log
 }
 
-// farFuture is after everything: senders' clocks may be ahead.
-var farFuture = time.Date(2106, 1, 1, 0, 0, 0, 0, time.UTC)
+// farFuture is after every hour that uses can have: senders' clocks may be ahead.
+var farFuture = time.Unix(1<<32-1, 0).UTC()
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {

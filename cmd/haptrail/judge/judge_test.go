@@ -1,11 +1,10 @@
 package judge
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -149,7 +148,7 @@ func TestWhatIsTooOldIsLeftAlone(t *testing.T) {
 		schema.Run{Provider: "space", Project: "p", Run: "then", Principal: "sa", StartedAt: w.minute(old - 5), FinishedAt: w.minute(old + 5)},
 		schema.Run{Provider: "space", Project: "p", Run: "now", Principal: "sa", StartedAt: w.minute(-5), FinishedAt: w.minute(5)},
 	)
-	j.stored = time.Now().Add(time.Hour) // as if the requests had been stored long ago
+	j.reached.Stored = time.Now().Add(time.Hour) // as if the requests had been stored long ago
 	w.pass(j)
 	w.expect(map[string]string{"/old": "none", "/new": "inferred now (2, was none)"})
 	if _, err := j.Again(t.Context(), w.minute(old-60), w.minute(old+60)); err != nil {
@@ -164,7 +163,7 @@ func TestSweep(t *testing.T) {
 	w := newWorld(t)
 	w.requests(request{minute: 0, provider: "space", subject: "sa", path: "/a"})
 	j := &Judge{Store: w.store}
-	j.told, j.stored = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+	j.begun, j.reached = true, place{time.Now().Add(time.Hour), time.Now().Add(time.Hour)}
 	w.pass(j)
 	w.expect(map[string]string{"/a": "none unjudged"})
 	if err := j.sweep(t.Context()); err != nil {
@@ -173,22 +172,38 @@ func TestSweep(t *testing.T) {
 	w.expect(map[string]string{"/a": "none"})
 }
 
+// age makes what was judged look as if it had been stored long ago, which no pass
+// reads again for its own sake.
+func (w *world) age() {
+	w.Helper()
+	for _, column := range []string{"uses UPDATE stored = stored", "ci_runs UPDATE told = told"} {
+		if err := w.store.Conn().Exec(w.Context(), "ALTER TABLE "+column+" - INTERVAL 1 HOUR WHERE 1 SETTINGS mutations_sync = 1"); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
 // However requests and runs come, and whenever they are judged, the verdicts are
-// those of all runs together.
+// those of all runs together: also where a run's end is told hours after others
+// were tied to it, clocks are far apart, and the daemon is killed and started again.
 func TestVerdictsDoNotDependOnTheOrder(t *testing.T) {
-	random := rand.New(rand.NewPCG(7, 1))
+	random := rand.New(rand.NewPCG(7, 3))
 	w := newWorld(t)
 	var requests []request
 	var runs []schema.Run
 	for i := range 40 {
-		runs = append(runs, schema.Run{
+		run := schema.Run{
 			Provider: []string{"space", "teamcity"}[i%2], Project: fmt.Sprint("p", random.IntN(3)), Run: fmt.Sprint("r", random.IntN(20)),
 			RunAttempt: uint32(random.IntN(2)), Principal: fmt.Sprint("sa", random.IntN(6)),
-			StartedAt: w.minute(random.IntN(50)), FinishedAt: w.minute(50 + random.IntN(30)), Commit: fmt.Sprintf("%040x", i),
-		})
+			StartedAt: w.minute(random.IntN(600) - 550), Commit: fmt.Sprintf("%040x", i),
+		}
+		runs = append(runs, run)
+		run.FinishedAt = run.StartedAt.Add(time.Duration(random.IntN(60)-2) * time.Minute)
+		runs = append(runs, run)
 	}
+	random.Shuffle(len(runs), func(i, j int) { runs[i], runs[j] = runs[j], runs[i] })
 	for i := range 600 {
-		r := request{minute: random.IntN(90), provider: []string{"space", "teamcity", ""}[random.IntN(3)], subject: fmt.Sprint("sa", random.IntN(8)), path: fmt.Sprint("/", i)}
+		r := request{minute: random.IntN(700) - 600, provider: []string{"space", "teamcity", ""}[random.IntN(3)], subject: fmt.Sprint("sa", random.IntN(8)), path: fmt.Sprint("/", i)}
 		switch random.IntN(3) {
 		case 0:
 			r.run = fmt.Sprint("r", random.IntN(25))
@@ -199,19 +214,19 @@ func TestVerdictsDoNotDependOnTheOrder(t *testing.T) {
 	}
 	j := &Judge{Store: w.store}
 	for round := range 12 {
-		if part := requests[50*round : 50*round+50]; len(part) > 0 {
-			w.requests(part...)
+		w.requests(requests[50*round : 50*round+50]...)
+		n := min(len(runs), random.IntN(16))
+		if round == 11 {
+			n = len(runs)
 		}
-		if random.IntN(2) == 0 || round == 11 {
-			n := min(len(runs), random.IntN(12))
-			if round == 11 {
-				n = len(runs)
-			}
-			w.runs(runs[:n]...)
-			runs = runs[n:]
-		}
-		if random.IntN(2) == 0 {
+		w.runs(runs[:n]...)
+		runs = runs[n:]
+		switch random.IntN(3) {
+		case 0:
 			w.pass(j)
+			w.age()
+		case 1:
+			w.dieIn(j, random.IntN(40))
 		}
 	}
 	w.pass(j)
@@ -238,6 +253,20 @@ func TestVerdictsDoNotDependOnTheOrder(t *testing.T) {
 			t.Errorf("no verdict is %s: the world is too simple: %v", grade, grades)
 		}
 	}
+}
+
+// dieIn has a pass killed at its n-th word with the engine, and another daemon take
+// over later.
+func (w *world) dieIn(j *Judge, n int) {
+	w.Helper()
+	ctx, kill := context.WithCancel(w.Context())
+	defer kill()
+	go func() {
+		time.Sleep(time.Duration(n) * time.Millisecond)
+		kill()
+	}()
+	_, _ = j.Pass(ctx)
+	*j = Judge{Store: w.store}
 }
 
 // verdicts are those of each request, without revisions.
@@ -310,7 +339,6 @@ func TestFindingOfAFactToldLate(t *testing.T) {
 	}
 	j.lookedTo = time.Now().Add(time.Hour) // as if all of this were long ago
 	w.runs(schema.Run{Provider: "space", Project: "p", Run: "r9", Principal: "somebody-else", StartedAt: w.minute(35), FinishedAt: w.minute(45), Said: w.minute(45)})
-	j.told = time.Time{}
 	w.pass(j)
 	j.lookedTo = time.Now().Add(-time.Second)
 	if err := j.look(t.Context()); err != nil {
@@ -342,15 +370,27 @@ func TestRunEndsWithItsContext(t *testing.T) {
 
 func TestAffected(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	runs := []schema.Run{
-		{Run: "old", StartedAt: now.AddDate(0, 0, -30), FinishedAt: now.AddDate(0, 0, -29)},
+	floor, slack := now.AddDate(0, 0, -7), attribute.DefaultSlack
+	queries := affected([]schema.Run{
 		{Run: "b", Principal: "sa", StartedAt: now.Add(-time.Hour), FinishedAt: now},
+		{Run: "old", Principal: "sb", StartedAt: now.AddDate(0, 0, -30), FinishedAt: now.AddDate(0, 0, -29)},
 		{Run: "a", Principal: "sa", QueuedAt: now.Add(-2 * time.Hour)},
+	}, floor, slack)
+	old := schema.UsesQuery{
+		From: floor, Until: farFuture, Runs: []string{"old"}, Principals: []string{"sb"}, PrincipalsFrom: floor, PrincipalsUntil: now.AddDate(0, 0, -29).Add(slack),
 	}
-	slices.SortFunc(runs, func(a, b schema.Run) int { return cmp.Compare(a.Run, b.Run) })
-	queries := affected(runs, now.AddDate(0, 0, -7), attribute.DefaultSlack)
-	if len(queries) != 1 || strings.Join(queries[0].Runs, " ") != "a b" || strings.Join(queries[0].Principals, " ") != "sa" ||
-		!queries[0].From.Equal(now.Add(-2*time.Hour-attribute.DefaultSlack)) || !queries[0].PrincipalsUntil.Equal(farFuture) {
-		t.Errorf("%+v", queries)
+	recent := schema.UsesQuery{
+		From: now.Add(-26*time.Hour - slack), Until: farFuture, Runs: []string{"a", "b"}, Principals: []string{"sa"},
+		PrincipalsFrom: now.Add(-2*time.Hour - slack), PrincipalsUntil: farFuture,
+	}
+	if want := []schema.UsesQuery{old, recent}; !reflect.DeepEqual(queries, want) {
+		t.Errorf("have %+v\nwant %+v", queries, want)
+	}
+	many := make([]schema.Run, manyRuns+1)
+	for i := range many {
+		many[i] = schema.Run{Run: fmt.Sprint(i), Principal: "sa", StartedAt: now}
+	}
+	if queries := affected(many, floor, slack); len(queries) != 1 || queries[0].Named() {
+		t.Errorf("%d queries, of %d runs: want one of all uses", len(queries), len(many))
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // Bounds of a look.
 const (
-	// history is how far back the past goes that new uses are compared with.
+	// history is how far back the past goes at least that new uses are compared with.
 	history = 90 * 24 * time.Hour
 	// maxActivity is about how much of it is in memory at a time.
 	maxActivity = 50_000
@@ -83,15 +83,25 @@ func (j *Judge) lookQuery(since, now time.Time) schema.ActivityQuery {
 		settle = time.Duration(finding.DefaultPolicy().Settle)
 	}
 	since = since.Add(-overlap)
-	return schema.ActivityQuery{Since: since, SettledFrom: since.Add(-settle), SettledUntil: now.Add(-settle), From: now.Add(-history)}
+	return schema.ActivityQuery{
+		Since: since, SettledFrom: since.Add(-settle), SettledUntil: now.Add(-settle),
+		From: now.Add(-max(reach(*j.Policy), j.lookBack())), Nobody: len(j.Policy.Protected) > 0,
+	}
+}
+
+// reach is how far back the past goes: to before the silence of whoever is asleep.
+func reach(p finding.Policy) time.Duration {
+	return max(history, 2*time.Duration(p.DormantAfter))
 }
 
 // window loads what detectors look at, a slice of the identities at a time.
 type window struct {
 	store  *schema.Store
 	policy finding.Policy
-	until  time.Time            // up to when CI facts are in
-	query  schema.ActivityQuery // its From is how far back the past goes, too
+	until  time.Time // up to when CI facts are in
+	query  schema.ActivityQuery
+
+	from time.Time // how far back the past goes, from the slice's first use
 
 	in  finding.Input                // of the slice
 	new map[finding.Access]time.Time // accesses that nothing was known of, or not so early
@@ -126,6 +136,11 @@ func (w *window) load(ctx context.Context, slices, slice uint32) error {
 	if len(w.in.Uses) == 0 {
 		return nil
 	}
+	w.from = w.until
+	for i := range w.in.Uses {
+		w.from = earlier(w.from, w.in.Uses[i].First)
+	}
+	w.from = w.from.Add(-reach(w.policy))
 	for _, part := range []func(context.Context) error{w.past, w.endpoints, w.tokens, w.deploys, w.facts} {
 		if err := part(ctx); err != nil {
 			return err
@@ -157,7 +172,7 @@ func (w *window) subjects() map[string]time.Time {
 }
 
 func (w *window) past(ctx context.Context) error {
-	rows, err := w.store.PastOf(ctx, w.query.From, w.subjects())
+	rows, err := w.store.PastOf(ctx, w.from, w.subjects())
 	if err != nil {
 		return err
 	}
@@ -174,7 +189,7 @@ func (w *window) past(ctx context.Context) error {
 			w.in.Since = earlier(w.in.Since, w.in.Uses[i].First)
 		}
 	}
-	w.in.Since = later(w.in.Since, w.query.From)
+	w.in.Since = later(w.in.Since, w.from)
 	return nil
 }
 
@@ -188,6 +203,9 @@ func (w *window) endpoints(ctx context.Context) error {
 	}
 	for i := range w.in.Uses {
 		u := &w.in.Uses[i]
+		if u.Subject == "" {
+			continue // nobody is new nowhere
+		}
 		endpoints[u.Endpoint] = true
 		see(finding.Access{Identity: finding.Identity{Provider: u.Provider, Subject: u.Subject}, Method: u.Method, Endpoint: u.Endpoint}, u.First)
 	}
@@ -213,7 +231,7 @@ func (w *window) tokens(ctx context.Context) error {
 			ids[id] = true
 		}
 	}
-	rows, err := w.store.TokenUses(ctx, w.query.From, keys(ids))
+	rows, err := w.store.TokenUses(ctx, w.from, keys(ids))
 	if err != nil {
 		return err
 	}
@@ -264,7 +282,7 @@ func (w *window) deploys(ctx context.Context) error {
 	if err := w.store.InsertDeploys(ctx, rows); err != nil {
 		return err
 	}
-	rows, err := w.store.DeploysOf(ctx, w.query.From, keys(subjects))
+	rows, err := w.store.DeploysOf(ctx, w.from, keys(subjects))
 	if err != nil {
 		return err
 	}
@@ -368,12 +386,15 @@ func findingUse(a *schema.Activity) finding.Use {
 			Candidates: strings.Fields(a.Candidates), Why: a.Why, Contradiction: a.Contradiction,
 		},
 		Backend: a.Backend, Role: a.Role, Method: a.Method, Host: a.Host, Endpoint: a.Endpoint,
-		Decision: a.Decision, Network: network(a.Network), Requests: a.Requests,
+		Decision: a.Decision, Network: network(a.Network), Requests: a.Requests, Received: a.Received,
 	}
 }
 
-// network is what is kept of a client's address.
+// network is what is kept of a client's address; invalid where that is nothing.
 func network(first netip.Addr) netip.Prefix {
+	if first.IsUnspecified() {
+		return netip.Prefix{}
+	}
 	bits := 56
 	if first.Is4() {
 		bits = 24

@@ -1,5 +1,6 @@
 -- What each caller did in each hour: what attribution looks at instead of requests, and where a token, a run or an
--- identity is looked up without reading them. networks are its clients' /24s and /56s, some of them.
+-- identity is looked up without reading them. networks are its clients' /24s and /56s, some of them. A block of requests
+-- that is inserted again after a crash counts once here too, and counts if the crash came in between (see InsertRequests).
 CREATE TABLE IF NOT EXISTS {{table "uses"}} {{on_cluster}}
 (
     hour        DateTime('UTC') CODEC(Delta, ZSTD(1)),
@@ -27,3 +28,4 @@ CREATE TABLE IF NOT EXISTS {{table "uses"}} {{on_cluster}}
 ENGINE = {{engine "AggregatingMergeTree"}}
 PARTITION BY toYYYYMM(hour)
 ORDER BY (hour, subject, caller)
+SETTINGS non_replicated_deduplication_window = 10000

@@ -6,6 +6,7 @@
     {{- if .Path}} AND (path = {exact_path:String} OR path LIKE {path:String}){{end}}
     {{- if .Decision}} AND decision = {decision:String}{{end}}
     {{- if .Token}} AND token_id = {token:String}{{end}}
-    {{- if .Picked}} AND (toStartOfHour(time), subject, caller) IN ({{template "picked.sql" .}}){{end}}
+    {{- if .Picked}} AND ((toStartOfHour(time), subject, caller) IN ({{template "picked.sql" .}})
+        {{- if .Nobody}} OR subject = ''{{if .Run}} AND (run = {run:String} OR claimed_run = {run:String}){{end}}{{end}}){{end}}
     {{- if .Newest}} ORDER BY time DESC LIMIT {limit:UInt64}{{end}}
 )
