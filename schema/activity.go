@@ -178,8 +178,8 @@ func (s *Store) FirstSeenAt(ctx context.Context, subjects, endpoints []string) (
 	if err != nil {
 		return nil, err
 	}
-	for _, subjects := range parameters(subjects) {
-		for _, endpoints := range parted(endpoints) { // of a connection it is empty
+	for _, subjects := range parted(subjects) { // nobody's is empty, and a connection's endpoint
+		for _, endpoints := range parted(endpoints) {
 			seen, err = selectMore(ctx, s, seen, "accesses", sql, clickhouse.Named("subjects", subjects), clickhouse.Named("endpoints", endpoints))
 			if err != nil {
 				return nil, err

@@ -64,7 +64,7 @@ func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
 // whole is a commit's hash for a command; what a claim says instead is a name.
 func whole(commit string) string {
 	if len(commit) > 64 || strings.Trim(commit, "0123456789abcdef") != "" {
-		return name(commit)
+		return argument(commit)
 	}
 	return commit
 }
@@ -185,11 +185,14 @@ func argument(s string) string {
 	if s != "" && !strings.HasPrefix(s, "-") && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
 		return s
 	}
+	if utf8.RuneCountInString(s) > maxName {
+		s = string([]rune(s)[:maxName]) + "*"
+	}
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '*' // a command cannot hold it; the flag takes it for anything
 		}
 		return r
 	}, s)
-	return "'" + strings.ReplaceAll(s, "'", `'\'\''`) + "'"
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
