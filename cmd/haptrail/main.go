@@ -20,6 +20,7 @@ type cli struct {
 	Demo     demoCmd     `cmd:"" help:"Play the whole thing on this machine: HAProxy, CI jobs, haptrail."`
 	Import   importCmd   `cmd:"" help:"Read log files (or - for stdin), CI runs and commits into the tables."`
 	Trail    trailCmd    `cmd:"" help:"Show who touched what, from which run and commit, allowed or denied."`
+	Bursts   burstsCmd   `cmd:"" help:"Find identities that suddenly do far more than they are used to, in a history of counts."`
 	Findings findingsCmd `cmd:"" help:"Show what a person should look at: stolen tokens, unreviewed deploys, unowned accounts."`
 	Edge     edgeCmd     `cmd:"" help:"Make HAProxy's gate from a policy, keep its keys fresh, check it."`
 	Query    queryCmd    `cmd:"" help:"Run a read-only SQL query over the tables."`

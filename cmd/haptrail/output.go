@@ -140,7 +140,7 @@ func styleOf(w io.Writer) style {
 const (
 	gap      = 2  // blanks between columns
 	narrowed = 10 // a column is never cut below this
-	widest   = 48 // what a cell of a table shows at most; JSON and CSV have all
+	widest   = 48 // what a cell of a table shows at most, but for the last column; JSON and CSV have all
 	shortSHA = 10 // of a commit
 )
 
@@ -159,7 +159,10 @@ func writeTable(w io.Writer, names []string, rows [][]string, s style) {
 			if names[i] == "commit" && len(row[i]) > shortSHA {
 				row[i] = row[i][:shortSHA]
 			}
-			widths[i] = min(max(widths[i], utf8.RuneCountInString(row[i])), widest)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+			if i < len(row)-1 { // the last may be a sentence, and moves no other
+				widths[i] = min(widths[i], widest)
+			}
 		}
 	}
 	fit(names, widths, s.width)

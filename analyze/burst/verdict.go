@@ -1,0 +1,140 @@
+package burst
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Kind is what happened to a burst.
+type Kind uint8
+
+// A burst starts once, is told again when it has become worse, and ends once.
+const (
+	Start Kind = iota + 1
+	Update
+	End
+)
+
+// String is "start", "update" or "end".
+func (k Kind) String() string { return [...]string{"", "start", "update", "end"}[k&3] }
+
+// Severity of a burst, by both detectors.
+type Severity uint8
+
+// Low: one of the two detectors finds it. Medium: both. High: both, and the count is
+// four times the high-water mark or more.
+const (
+	Low Severity = iota + 1
+	Medium
+	High
+)
+
+// highRatio is where High begins.
+const highRatio = 4
+
+// String is "low", "medium" or "high".
+func (s Severity) String() string { return [...]string{"", "low", "medium", "high"}[s&3] }
+
+// Verdict is what the detector has to tell about a key. All of its times are event
+// time: UTC, whole seconds.
+type Verdict struct {
+	Kind     Kind
+	Severity Severity // the highest so far
+	Key      string
+	Began    time.Time // when the burst was found: with the key its name
+	At       time.Time // of this verdict
+
+	// What was seen; of an end: the worst of the burst.
+	Window time.Duration // how long is counted; of replayed rows that stand for longer, their step
+	Count  uint64        // requests in it
+	Total  uint64        // requests of the burst until now, the first window among them
+
+	// What it is measured by.
+	Measure
+
+	// Forgotten marks the end of a burst that may go on: the key had to leave to
+	// make room (Options.MaxKeys).
+	Forgotten bool
+}
+
+// Measure is what a count is measured by.
+type Measure struct {
+	HighWater float64 // the most in such a window, decayed: the key's own or, if higher, what is left of its prior
+	Expected  uint32  // the least count too rare for the negative binomial, less one
+	Ratio     float64 // the count by HighWater, both with a few requests added (see Thresholds.Ratio)
+	Tail      float64 // log10 of the probability of such a count or more by the negative binomial
+	Limit     uint64  // what the count went over
+	Announced float64 // the factor that was announced (Detector.Expect), and that Limit has; 0: none
+
+	Own    uint32        // the highest count of the key itself; 0: none yet
+	OwnIn  time.Duration // for how long back it is the highest
+	Raised bool          // Own was not counted but raised by an earlier burst
+
+	Known time.Duration // for how long the key is watched
+	Cold  bool          // HighWater is the prior's: the key is too new
+	Role  string        // whose prior it is
+	Peers int           // from how many keys' that prior was learned; 0: it is Options.Prior
+}
+
+// Why is the verdict in words, such as "412 requests in 10 s; this identity's own
+// maximum in 14 days is 38; expected <= 21".
+func (v *Verdict) Why() string {
+	var b strings.Builder
+	switch {
+	case v.Kind == End && v.Forgotten:
+		b.WriteString("no longer watched, for there are too many identities; at worst ")
+	case v.Kind == End:
+		fmt.Fprintf(&b, "over after %s with %s; at worst ", words(v.At.Sub(v.Began)), requests(v.Total))
+	}
+	fmt.Fprintf(&b, "%s in %s; ", requests(v.Count), words(v.Window))
+	switch {
+	case v.Cold:
+		fmt.Fprintf(&b, "known for %s only, so judged by %s, at most %.0f", words(v.Known), v.prior(), v.HighWater)
+	case v.Own == 0:
+		fmt.Fprintf(&b, "this identity never did more than wait in %s", words(v.Known))
+	default:
+		fmt.Fprintf(&b, "this identity's own maximum in %s is %d", words(v.OwnIn), v.Own)
+		if v.Raised {
+			b.WriteString(" (raised by an earlier burst)")
+		}
+	}
+	fmt.Fprintf(&b, "; expected <= %d", v.Expected)
+	if v.Announced > 0 {
+		fmt.Fprintf(&b, "; %s times that was announced", strconv.FormatFloat(v.Announced, 'g', 3, 64))
+	}
+	return b.String()
+}
+
+func (m *Measure) prior() string {
+	switch {
+	case m.Peers == 0:
+		return "what is usual for identities"
+	case m.Peers == 1:
+		return "the other identity of role " + strconv.Quote(m.Role)
+	}
+	return fmt.Sprintf("the %d other identities of role %s", m.Peers, strconv.Quote(m.Role))
+}
+
+func requests(n uint64) string {
+	if n == 1 {
+		return "1 request"
+	}
+	return strconv.FormatUint(n, 10) + " requests"
+}
+
+// words is a duration in its largest unit of which there are at least two, rounded
+// down; seconds up to ten minutes, for that is how windows are named.
+func words(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day:
+		return strconv.Itoa(int(d/day)) + " days"
+	case d >= 2*time.Hour:
+		return strconv.Itoa(int(d/time.Hour)) + " hours"
+	case d > 10*time.Minute:
+		return strconv.Itoa(int(d/time.Minute)) + " min"
+	}
+	return strconv.Itoa(int(d/time.Second)) + " s"
+}
