@@ -35,10 +35,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 lint:
-	@unformatted=$$(gofmt -l analyze cmd edge ingest internal runtimeapi schema/*.go schema/embedded/*.go schema/schematest deploy bench); \
+	@unformatted=$$(gofmt -l analyze cmd edge ingest internal report runtimeapi schema/*.go schema/embedded/*.go schema/schematest deploy bench); \
 	test -z "$$unformatted" || { echo "error: gofmt these files: $$unformatted" >&2; exit 1; }
 	$(GO) vet ./...
-	GOOS=darwin $(GO) vet ./analyze/... ./edge/... ./ingest/... ./runtimeapi/... ./schema/...
+	GOOS=darwin $(GO) vet ./analyze/... ./edge/... ./ingest/... ./report/... ./runtimeapi/... ./schema/...
 	$(GO) run $(STATICCHECK) ./...
 	@out=$$($(GO) run $(GOVULNCHECK) ./... 2>&1); code=$$?; \
 	case "$$out" in \
@@ -50,7 +50,7 @@ lint:
 # input that failed: that is none.
 FUZZTIME ?= 10s
 fuzz:
-	@for pkg in $$($(GO) list ./analyze/... ./edge/... ./ingest/... ./internal/... ./runtimeapi/... ./schema/... ./cmd/...); do \
+	@for pkg in $$($(GO) list ./analyze/... ./edge/... ./ingest/... ./internal/... ./report/... ./runtimeapi/... ./schema/... ./cmd/...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "$$pkg $$target"; \
 			out=$$($(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg 2>&1); code=$$?; echo "$$out"; \
