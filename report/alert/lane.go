@@ -52,19 +52,19 @@ func (l *lane) poke() {
 }
 
 func (l *lane) run(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(idle)
 	defer timer.Stop()
-	for {
+	for ctx.Err() == nil { // asked each time, as select picks any that is ready
+		wait := l.turn(ctx)
+		if wait <= 0 {
+			continue
+		}
+		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
-			return
 		case <-l.wake:
 		case <-timer.C:
 		}
-		if ctx.Err() != nil {
-			return // select picks any that is ready
-		}
-		timer.Reset(max(l.turn(ctx), 0))
 	}
 }
 
