@@ -17,10 +17,10 @@
 //
 //	method                                   level of the socket   HAProxy
 //	Info, Version                            user                  2.6
-//	Tables, FindTable, Stores, SharedTables  user                  2.4
-//	Level, Stats, ServersState               user                  2.4
-//	Table, Dump, Lookup, CapturedErrors      operator              2.4
-//	SetEntryData, ClearTable                 operator              2.4
+//	Tables, FindTable, Stores, SharedTables  user                  2.6
+//	Level, Stats, ServersState               user                  2.6
+//	Table, Dump, Lookup, CapturedErrors      operator              2.6
+//	SetEntryData, ClearTable                 operator              2.6
 //	Maps, Map                                user; 3.4: admin      2.6
 //	AddEntry, SetEntry, DelEntry             user; 3.4: admin      2.6
 //	ReplaceMap, ReplaceMaps                  user; 3.4: admin      2.6

@@ -8,8 +8,8 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// Use is what one caller did in one hour, beside the
-// judgement of it that attributions has. It is named by Hour, Subject and Caller.
+// Use is what one caller did in one hour, beside the judgement of it that
+// attributions has. It is named by Hour, Subject and Caller.
 type Use struct {
 	Hour       time.Time `ch:"hour"`
 	Subject    string    `ch:"subject"`

@@ -16,8 +16,9 @@ import (
 // column. The struct is the one list of the table's columns: their names and
 // types in the INSERT come from its tags, and a test holds them against the
 // migrated table. Rows are added by appending once to every column but Block and
-// Caller, which InsertRequests fills, and then calling EndRow. A RequestBlock is used by one goroutine at a time;
-// Reset makes it ready for the next block without giving up its memory.
+// Caller, which InsertRequests fills, and then calling EndRow. A RequestBlock is
+// used by one goroutine at a time; Reset makes it ready for the next block without
+// giving up its memory.
 type RequestBlock struct {
 	Time            Int64   `col:"time" type:"DateTime64(6, 'UTC')"`
 	Received        Uint32  `col:"received" type:"DateTime('UTC')"`

@@ -62,7 +62,7 @@ type Options struct {
 	// would, there is no filter, only a longer interval. Default 50ms.
 	MaxStall time.Duration
 	// MaxKeys bounds the keys of one table whose counters are remembered; beyond it a
-	// sample has no delta. About 150 bytes each, with 40 of key. Default 1,000,000.
+	// sample has no delta. By estimate 150 bytes each, with 40 of key. Default 1,000,000.
 	MaxKeys int
 
 	// Log may be nil, and Metrics too.

@@ -57,12 +57,12 @@ type Judge struct {
 	Metrics *Metrics
 	Log     *slog.Logger
 
-	mu sync.Mutex // one pass at a time; guards the rest
-	// How far it has come, by the engine's clock; the zero time: nowhere yet.
-	reached       place
-	begun         bool // reached is known
-	lookedTo      time.Time
-	swept, looked time.Time // when it last did, by ours
+	mu      sync.Mutex // one pass at a time; guards the rest
+	reached place      // by the engine's clock
+	begun   bool       // reached is known
+	// By our clock, as requests are received and verdicts made.
+	lookedTo      time.Time // what was received before it was looked at; zero: not known yet
+	swept, looked time.Time // when it last did
 }
 
 // Run judges until ctx ends, and returns nil then. A pass that fails is tried again.
