@@ -53,6 +53,9 @@ type Config struct {
 	// Denied is told the reason of every request that the gate turned away, as it
 	// is logged. It must neither block nor keep the bytes. May be nil.
 	Denied func(reason []byte)
+	// Stored is told each block that the sink has taken, in the order of their
+	// inserts and before the next one. It must not keep the block. May be nil.
+	Stored func(*schema.RequestBlock)
 }
 
 func (c *Config) setDefaults() {
@@ -322,6 +325,9 @@ func (p *Pipeline) insert(s sealed) {
 			p.metrics.stored.Add(float64(s.block.Rows()))
 			p.metrics.blockRows.Observe(float64(s.block.Rows()))
 			p.metrics.blockAge.Observe(time.Since(s.first).Seconds())
+			if p.cfg.Stored != nil {
+				p.cfg.Stored(s.block)
+			}
 			return
 		}
 		p.metrics.insertErrs.Inc()

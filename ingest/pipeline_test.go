@@ -152,7 +152,8 @@ func TestFaultsLoseAndDoubleNothing(t *testing.T) {
 		{"both", 2, 2},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			r := newRig(t, ingest.Config{FlushRows: 40, FlushAge: 20 * time.Millisecond})
+			told := 0 // by one goroutine, which has ended when the rig is drained
+			r := newRig(t, ingest.Config{FlushRows: 40, FlushAge: 20 * time.Millisecond, Stored: func(b *schema.RequestBlock) { told += b.Rows() }})
 			r.sink.failBefore.Store(fault.before)
 			r.sink.failAfter.Store(fault.after)
 			for i := range 100 {
@@ -162,8 +163,8 @@ func TestFaultsLoseAndDoubleNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			requests, events, rejects := r.totals()
-			if requests != 100 || events != 100 || rejects != 100 {
-				t.Errorf("requests %d, events %d, rejects %d; want 100 of each", requests, events, rejects)
+			if requests != 100 || events != 100 || rejects != 100 || told != 100 {
+				t.Errorf("requests %d, events %d, rejects %d, told stored %d; want 100 of each", requests, events, rejects, told)
 			}
 			var distinct uint64
 			r.scan("SELECT uniqExact(path) FROM requests", &distinct)

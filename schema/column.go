@@ -269,6 +269,33 @@ func (c *Dict) native(scratch []byte) []byte {
 	return b
 }
 
+// at is the key of a row: 0 for an empty value.
+func (c *Dict) at(row int) uint32 {
+	if len(c.entries) == 0 {
+		return 0
+	}
+	return c.keys[row]
+}
+
+// text is a copy of a key's value.
+func (c *Dict) text(key uint32) string {
+	if key == 0 {
+		return ""
+	}
+	e := c.entries[key]
+	return string(c.values[e.start:e.end])
+}
+
+// find is the key of a value, or 0 if no row has it. It looks at every distinct one.
+func (c *Dict) find(v string) uint32 {
+	for key, e := range c.entries {
+		if key > 0 && string(c.values[e.start:e.end]) == v {
+			return uint32(key)
+		}
+	}
+	return 0
+}
+
 func (c *Dict) size() int { return len(c.values) + 4*len(c.keys) + 8*len(c.entries) }
 func (c *Dict) rows() int {
 	if len(c.entries) == 0 {

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ func (t JSONText) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(string(t))
 }
+
+// Value writes the column.
+func (t JSONText) Value() (driver.Value, error) { return string(t), nil }
 
 // Scan reads the column.
 func (t *JSONText) Scan(value any) error {

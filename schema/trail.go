@@ -119,6 +119,8 @@ type narrowed struct {
 	Newest bool
 	// Some: no more keys than some are wanted.
 	Some bool
+	// Client is the address of a client; "" for all.
+	Client string
 	// Keys: the keys that attributions pick are hours, subjects and callers, and need
 	// not be looked up for each table again.
 	Keys     bool
@@ -217,6 +219,7 @@ func (q narrowed) parameters() []any {
 		clickhouse.Named("until", strconv.FormatInt(q.Until.UnixMicro(), 10)),
 		clickhouse.Named("hour", seconds(q.Since.Truncate(time.Hour))),
 		clickhouse.Named("identity", likePattern(q.Identity)),
+		clickhouse.Named("client", q.Client),
 		clickhouse.Named("run", q.Run),
 		clickhouse.Named("commit", strings.ToLower(q.Commit)),
 		clickhouse.Named("author", likePattern(q.Author)),

@@ -3,6 +3,7 @@
     FROM requests
     WHERE time >= fromUnixTimestamp64Micro({since:Int64}) AND time < fromUnixTimestamp64Micro({until:Int64})
     {{- if .Identity}} AND subject LIKE {identity:String}{{end}}
+    {{- if .Client}} AND client_ip = toIPv6({client:String}){{end}}
     {{- if .Path}} AND (path = {exact_path:String} OR path LIKE {path:String}){{end}}
     {{- if .Decision}} AND decision = {decision:String}{{end}}
     {{- if .Token}} AND token_id = {token:String}{{end}}

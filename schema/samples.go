@@ -1,0 +1,73 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// StickSample is a row of stick_samples: what a key of a stick table did since the
+// look before.
+type StickSample struct {
+	Time     time.Time         `ch:"time"` // to the second
+	Proxy    string            `ch:"proxy"`
+	Table    string            `ch:"stick_table"`
+	Key      string            `ch:"key"`
+	Elapsed  uint64            `ch:"elapsed_ms"` // in which it did so
+	Requests uint64            `ch:"requests"`   // growth of the watched counter
+	Counted  map[string]uint64 `ch:"counted"`    // growth of the other counters
+	Levels   map[string]uint64 `ch:"levels"`     // rates and gauges
+}
+
+// InsertStickSamples adds rows, once under one id.
+func (s *Store) InsertStickSamples(ctx context.Context, rows []StickSample, id BlockID) error {
+	return insertRows(withToken(ctx, id), s, "stick_samples", rows)
+}
+
+// sampleDays is for how long samples stay when they are no longer kept in full.
+const sampleDays = 90
+
+// SetSampleHistory has the engine keep samples of stick tables in full for so many
+// days, and then a row a minute for 90 days more. On a cluster the owner of the
+// tables sets their TTL.
+func (s *Store) SetSampleHistory(ctx context.Context, days int) error {
+	if s.engine == nil {
+		return nil
+	}
+	const full = "TTL time + toIntervalDay(%d) GROUP BY stick_table, key, proxy, toStartOfMinute(time) " +
+		"SET elapsed_ms = sum(elapsed_ms), requests = sum(requests), counted = sumMap(counted), levels = maxMap(levels), time = min(time), " +
+		"time + toIntervalDay(%d)"
+	var now string
+	err := s.conn.QueryRow(ctx, "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'stick_samples'").Scan(&now)
+	if err != nil {
+		return fmt.Errorf("stick_samples: %w", err)
+	}
+	if strings.Contains(now, fmt.Sprintf("toIntervalDay(%d) GROUP BY", days)) {
+		return nil
+	}
+	if err := s.conn.Exec(ctx, "ALTER TABLE stick_samples MODIFY "+fmt.Sprintf(full, days, days+sampleDays)); err != nil {
+		return fmt.Errorf("stick_samples: %w", err)
+	}
+	return nil
+}
+
+// Counted is how much a key did at a time.
+type Counted struct {
+	Time  time.Time `ch:"time"`
+	Key   string    `ch:"key"`
+	Count uint64    `ch:"count"`
+}
+
+// StickHistory calls each with what the keys of a stick table did from a time on,
+// key by key in order of time, over all proxies. It stops at each's first error and
+// returns it.
+func (s *Store) StickHistory(ctx context.Context, table string, since time.Time, each func(*Counted) error) error {
+	const sql = `SELECT s.time AS time, s.key AS key, sum(s.requests) AS count FROM stick_samples AS s
+WHERE s.stick_table = {stick_table:String} AND s.time >= toDateTime({since:UInt32}, 'UTC')
+GROUP BY key, time ORDER BY key, time`
+	return eachRow(ctx, s, "stick_samples", sql, each,
+		clickhouse.Named("stick_table", table), clickhouse.Named("since", seconds(since)))
+}
