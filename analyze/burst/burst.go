@@ -22,8 +22,9 @@
 // are found without one, half of them within 5 s (TestFigures). What it alone could
 // tell is daytime's traffic at night.
 //
-// The baselines live in memory. After a restart they are learned again by replaying
-// the samples that were kept ([Detector.Step]) before the first live one.
+// The baselines live in memory and outlast a restart by [Detector.Save] and [Restore].
+// Without a saved state they are learned again by replaying the samples that were kept
+// ([Detector.Step]) before the first live one.
 package burst
 
 import (
@@ -62,10 +63,12 @@ type Options struct {
 	// Role names the role that a key shares its prior with. "": none. Default: none
 	// for all. It is asked once for each new key.
 	Role func(key string) string
-	// Priors are what Detector.Priors said, to go on with after a restart.
+	// Priors are what Detector.Priors said, to begin with where there is no saved state.
 	Priors map[string]Prior
 	// Prior is for keys whose role has none. Default: DefaultPrior().
 	Prior *Prior
+	// Words are what verdicts speak of. Default: requests of an identity.
+	Words Words
 }
 
 // Detector judges keys. It is not safe for concurrent use.
@@ -80,6 +83,7 @@ type Detector struct {
 	stats      Stats
 	finest     int // the first window that is judged
 	resolution time.Duration
+	words      Words
 
 	// Set while thresholds are being calibrated: told each count that is not small.
 	observe func(e *entry, w int, highWater float64)
@@ -138,9 +142,13 @@ func New(o Options) (*Detector, error) {
 			return nil, fmt.Errorf("burst: a number of the prior of role %q %s: leave it out to learn it anew", role, what)
 		}
 	}
+	o.Words.fill()
+	if what := o.Words.check(); what != "" {
+		return nil, fmt.Errorf("burst: %s", what)
+	}
 	d := &Detector{
 		limits: o.Thresholds, role: o.Role, keys: newKeys(o.MaxKeys),
-		pool: newPool(*o.Prior, o.Priors), going: map[int32]*going{}, resolution: o.Resolution,
+		pool: newPool(*o.Prior, o.Priors), going: map[int32]*going{}, resolution: o.Resolution, words: o.Words,
 	}
 	for d.finest < shapes-1 && time.Duration(windows[d.finest])*time.Second < o.Resolution {
 		d.finest++
@@ -221,16 +229,8 @@ func (d *Detector) Step(key string, second int64, n uint32) (out []Verdict) {
 
 // admit makes room for a new key.
 func (d *Detector) admit(key string, second int64) (*entry, int32, []Verdict) {
-	var out []Verdict
-	if d.keys.full() {
-		i := d.keys.oldest()
-		if d.going[i] != nil {
-			out = append(out, d.end(d.keys.at(i), i, true))
-		}
-		d.stats.Evicted++
-	}
 	// A view of a large text is not to keep all of it.
-	e, i := d.keys.take(strings.Clone(key))
+	e, i, out := d.room(strings.Clone(key), nil)
 	e.last, e.born = second, second
 	if d.role != nil {
 		e.prior = d.pool.place(d.role(key))
@@ -245,6 +245,20 @@ func (d *Detector) admit(key string, second int64) (*entry, int32, []Verdict) {
 	return e, i, out
 }
 
+// room is a cleared entry for a new key. If there is no more room the least recently
+// active key leaves.
+func (d *Detector) room(key string, out []Verdict) (*entry, int32, []Verdict) {
+	if d.keys.full() {
+		i := d.keys.oldest()
+		if d.going[i] != nil {
+			out = append(out, d.end(d.keys.at(i), i, true))
+		}
+		d.stats.Evicted++
+	}
+	e, i := d.keys.take(key)
+	return e, i, out
+}
+
 // Advance tells that it is second, with whatever came before already counted, and
 // returns the ends of the bursts whose keys went silent, by key. It costs what the
 // bursts cost that go on.
@@ -252,12 +266,17 @@ func (d *Detector) Advance(second int64) (out []Verdict) {
 	if second < 0 || second > maxSecond {
 		return nil
 	}
+	behind := make([]int32, 0, len(d.going))
 	for i := range d.going {
-		if e := d.keys.at(i); e.last < second {
-			out = d.roll(e, i, second, out)
+		if d.keys.at(i).last < second {
+			behind = append(behind, i)
 		}
 	}
-	slices.SortFunc(out, func(a, b Verdict) int { return strings.Compare(a.Key, b.Key) })
+	// Not as the map has them: keys of a role teach its prior on the way.
+	slices.SortFunc(behind, func(a, b int32) int { return strings.Compare(d.keys.at(a).key, d.keys.at(b).key) })
+	for _, i := range behind {
+		out = d.roll(d.keys.at(i), i, second, out)
+	}
 	return out
 }
 

@@ -1,12 +1,11 @@
 package burst
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
-	"slices"
+	"strings"
 	"time"
 )
 
@@ -28,26 +27,43 @@ type Calibration struct {
 	// Group names a key's kind, for the worst one. Default: its role, if
 	// Options.Role is given, else all are of one.
 	Group func(key string) string
-	// Options of the detector. Of its thresholds Gate and Least are kept.
+	// Skip tells which rows to leave out: those of bursts that are known. They are a
+	// gap for their key, neither learned nor an alarm. Default: none.
+	Skip func(key string, at time.Time) bool
+	// Options of the detector. Of its thresholds Gate and Least are kept; the others
+	// are what is compared with (Outcome.Given).
 	Options Options
 }
 
 // Outcome is what thresholds come to on the history they were found on. All of its
-// alarms count as false: so it is to be a history without attacks, or the thresholds
-// are too high rather than too low.
+// alarms count as false.
 type Outcome struct {
-	Days   float64 // identity-days that were judged, after learning
-	Alarms int     // starts in them
-	Groups map[string]*Share
+	Thresholds Thresholds
+	Budget     float64
+	Share                        // of all keys
+	Groups     map[string]*Share // of each group's
+	Given      Share             // of all keys, by the thresholds that the options came with
+	Passes     int               // of the history
+	Rows       uint64            // in a pass, those that were left out among them
+	Skipped    uint64            // rows left out (Calibration.Skip)
 	// Short: the history is too short for the budget to allow a single alarm. The
-	// thresholds are then above all that it shows, and no lower than the default.
+	// thresholds are then those of the options (default: DefaultThresholds), raised
+	// above what the history shows, but to twice that at most: the alarms that are left
+	// may be attacks.
 	Short bool
+	// Needed is how many identity-days it takes for the budget to allow an alarm.
+	Needed float64
 }
 
 // Share is a group's part of an outcome.
 type Share struct {
-	Days   float64
-	Alarms int
+	Keys   int
+	Days   float64 // identity-days that were judged, after learning
+	Alarms int     // starts in them
+	// Counted is how many of them the budget is about: of one key on one day (UTC) at
+	// most three, and at most half of what the budget allows in all. More than that
+	// of one key is an attack that pauses, not chance.
+	Counted int
 }
 
 // Rate is the false alarms for each identity and day.
@@ -58,28 +74,25 @@ func (s Share) Rate() float64 {
 	return float64(s.Alarms) / s.Days
 }
 
+// String is the outcome in a sentence, such as "14 alarms in 7,000 identity-days of
+// 1,000 identities: 0.0020 a day of 0.01; 23 with the thresholds before".
+func (o *Outcome) String() string {
+	days := func(n float64) string { return digits(uint64(math.Ceil(n))) }
+	var b strings.Builder
+	if o.Short {
+		fmt.Fprintf(&b, "too short a history for this budget: %s identity-days, %s needed; ", days(o.Days), days(o.Needed))
+	}
+	counted := ""
+	if o.Counted < o.Alarms {
+		counted = fmt.Sprintf(", %s of which count,", digits(uint64(o.Counted)))
+	}
+	fmt.Fprintf(&b, "%s%s in %s identity-days of %s: %.4f a day of %v; %s with the thresholds before",
+		Noun{"alarm", "alarms"}.of(uint64(o.Alarms)), counted, days(o.Days), Noun{"key", "keys"}.of(uint64(o.Keys)), o.Rate(), o.Budget, digits(uint64(o.Given.Alarms)))
+	return b.String()
+}
+
 // worstGroup is how many times the budget the worst group may have.
 const worstGroup = 5
-
-// episode is how many seconds of excess count as one alarm at most.
-const episode = 600
-
-// excess is what a key did in an episode at most, above the gate.
-type excess struct {
-	group string
-	ratio PerWindow
-	tail  float64 // log10
-}
-
-// beyond reports whether an excess is an alarm.
-func (e *excess) beyond(t *Thresholds) bool {
-	for w, r := range e.ratio {
-		if r > t.Ratio[w] {
-			return true
-		}
-	}
-	return e.tail < t.Tail
-}
 
 // A calibration goes no lower than these, however regular its history is.
 const (
@@ -87,33 +100,53 @@ const (
 	leastTail  = -4
 )
 
+// farthest is how many times the thresholds it began with a calibration may reach on
+// too short a history.
+const farthest = 2
+
 // Calibrate finds the lowest thresholds that keep to a budget of false alarms on a
-// history, in which each key's rows are in order. It replays the history several
-// times: once to see what there is above the usual, then with thresholds until a
-// replay has no more alarms than allowed. Both detectors get the same number of
-// alarms, as many as the budget allows them together.
+// history, in which each key's rows are in order. Both detectors get the same number
+// of alarms, as many as the budget allows them together.
+//
+// It goes through the history twice, whatever it finds. The first pass sees what there
+// is above the usual. The second replays a ladder of thresholds at once, from what the
+// first pass allows upwards, each for the keys that it would tell of: the lowest that
+// keeps to the budget is taken. (The keys left out teach their roles nothing in that
+// pass; what a role knows counts in a key's first week, which is learned.)
+//
+// An attack in the history counts as one alarm, however large it was, or as three if it
+// paused (Share.Counted). Where the budget allows n alarms it takes so many places:
+// thresholds become those of a budget of n-1 or n-3, not the attack's. Attacks on more
+// identities than that do raise them: leave them out by Calibration.Skip.
 func Calibrate(history iter.Seq[Row], c Calibration) (Thresholds, Outcome, error) {
 	if err := c.fill(); err != nil {
 		return Thresholds{}, Outcome{}, err
 	}
-	seen, out, err := c.survey(history)
+	s, err := c.survey(history)
 	if err != nil {
-		return Thresholds{}, out, err
+		return Thresholds{}, s.out, err
 	}
-	allowed := math.Floor(c.Budget * out.Days)
-	out.Short = allowed < 1
-	for share := 1.0; ; share *= 0.8 {
-		t := c.choose(seen, &out, share)
-		if err := c.count(history, t, &out); err != nil {
-			return Thresholds{}, out, err
+	steps, err := c.ladder(s)
+	if err != nil {
+		return Thresholds{}, s.out, err
+	}
+	c.climb(history, s, steps)
+	out := s.out
+	given, steps := steps[0], steps[1:]
+	out.Given = given.share
+	for _, step := range steps {
+		out.Thresholds, out.Share = step.d.limits, step.share
+		for group, n := range out.Groups {
+			n.Alarms, n.Counted = 0, 0
+			if of := step.groups[group]; of != nil {
+				n.Alarms, n.Counted = of.Alarms, of.Counted
+			}
 		}
-		if c.kept(&out, 1) {
-			return t, out, nil
-		}
-		if share < 0.05 { // nearly none of the survey's alarms are left: the replays' others are few
-			return t, out, fmt.Errorf("burst: %d alarms in %.0f identity-days are above the budget of %v whatever the thresholds: give more history or a higher budget", out.Alarms, out.Days, c.Budget)
+		if out.Short || c.kept(&out, 1) {
+			return out.Thresholds, out, nil
 		}
 	}
+	return out.Thresholds, out, fmt.Errorf("burst: %d alarms in %.0f identity-days are above the budget of %v whatever the thresholds: leave known attacks out, give more history or a higher budget", out.Counted, out.Days, c.Budget)
 }
 
 // fill puts the defaults in.
@@ -139,193 +172,115 @@ func (c *Calibration) fill() error {
 	if c.Options.Thresholds == (Thresholds{}) {
 		c.Options.Thresholds = DefaultThresholds()
 	}
-	return nil
-}
-
-// survey is a look at what a history has above the usual.
-type survey struct {
-	c     *Calibration
-	keys  map[string]*surveyed
-	seen  []excess
-	learn int64
-}
-
-// surveyed is a key in a survey.
-type surveyed struct {
-	first, last int64
-	current     excess
-	latest      int64 // second of the current excess; 0: there was none yet
-}
-
-// survey replays with thresholds that nothing reaches.
-func (c *Calibration) survey(history iter.Seq[Row]) ([]excess, Outcome, error) {
-	const never = math.MaxFloat32
-	o := c.Options
-	o.Thresholds.Ratio, o.Thresholds.Tail = PerWindow{never, never, never, never}, -never
-	d, err := New(o)
-	if err != nil {
-		return nil, Outcome{}, err
+	// Gate and Least alone are enough: the others are to be found.
+	if t := &c.Options.Thresholds; t.Ratio == (PerWindow{}) && t.Tail == 0 {
+		t.Ratio, t.Tail = DefaultThresholds().Ratio, DefaultThresholds().Tail
 	}
-	s := survey{c: c, keys: map[string]*surveyed{}, learn: int64(c.Learn.Seconds())}
-	d.observe = s.observe
-	for row := range history {
-		at := row.Time.Unix()
-		k := s.keys[row.Key]
-		if k == nil {
-			k = &surveyed{first: at, current: excess{group: c.Group(row.Key)}}
-			s.keys[row.Key] = k
-		}
-		k.last = max(k.last, at)
-		d.Step(row.Key, at, row.Count)
-	}
-	return s.finish()
-}
-
-// observe is told each count of a key that is not small.
-func (s *survey) observe(e *entry, w int, most float64) {
-	k := s.keys[e.key]
-	r := ratio(e.sum[w], most)
-	if r < s.c.Options.Thresholds.Gate || e.last < k.first+s.learn {
-		return
-	}
-	if e.last-k.latest >= episode {
-		if k.latest > 0 {
-			s.seen = append(s.seen, k.current)
-		}
-		k.current = excess{group: k.current.group}
-	}
-	k.latest = e.last
-	k.current.ratio[w] = max(k.current.ratio[w], r)
-	k.current.tail = min(k.current.tail, tail(float64(e.sum[w]), e.first[w], e.variance(w))/math.Ln10)
-}
-
-// finish is what was seen, and the days without their alarms.
-func (s *survey) finish() ([]excess, Outcome, error) {
-	out := Outcome{Groups: map[string]*Share{}}
-	for _, k := range s.keys {
-		if k.latest > 0 {
-			s.seen = append(s.seen, k.current)
-		}
-		group := out.Groups[k.current.group]
-		if group == nil {
-			group = &Share{}
-			out.Groups[k.current.group] = group
-		}
-		days := max(0, float64(k.last-k.first-s.learn)) / day
-		group.Days += days
-		out.Days += days
-	}
-	if out.Days == 0 {
-		return nil, out, errors.New("burst: no key has a longer history than Learn: give more history, or learn for a shorter time")
-	}
-	return s.seen, out, nil
-}
-
-// choose is thresholds that together use a share of what the budget allows, by what
-// a survey saw.
-func (c *Calibration) choose(seen []excess, out *Outcome, share float64) Thresholds {
-	t := c.Options.Thresholds
-	at := func(n float64) Thresholds {
-		for w := range t.Ratio {
-			t.Ratio[w] = max(c.least(seen, out, n, func(e excess) float64 { return e.ratio[w] }), leastRatio, t.Gate)
-			if out.Short {
-				t.Ratio[w] = max(t.Ratio[w], DefaultThresholds().Ratio[w])
-			}
-		}
-		t.Tail = min(-c.least(seen, out, n, func(e excess) float64 { return -e.tail }), leastTail)
-		if out.Short {
-			t.Tail = min(t.Tail, DefaultThresholds().Tail)
-		}
-		return t
-	}
-	// An equal part each is always within the budget, and the more of their alarms
-	// are the same ones, the more is left.
-	low, high := share/float64(shapes+1), share
-	for range 12 {
-		mid := (low + high) / 2
-		try := at(mid)
-		out.clear()
-		for _, e := range seen {
-			if e.beyond(&try) {
-				out.Alarms++
-				out.Groups[e.group].Alarms++
-			}
-		}
-		if c.kept(out, share) {
-			low = mid
-		} else {
-			high = mid
-		}
-	}
-	return at(low)
-}
-
-// least is the lowest value that no more episodes are above than a share of the
-// budget allows, of all and of each group.
-func (c *Calibration) least(seen []excess, out *Outcome, share float64, value func(excess) float64) float64 {
-	values := map[string][]float64{}
-	all := make([]float64, 0, len(seen))
-	for _, e := range seen {
-		values[e.group] = append(values[e.group], value(e))
-		all = append(all, value(e))
-	}
-	above := func(values []float64, allowed float64) float64 {
-		slices.SortFunc(values, func(a, b float64) int { return cmp.Compare(b, a) })
-		n := int(allowed)
-		if n >= len(values) {
-			return 0
-		}
-		return values[n] * 1.000001
-	}
-	lowest := above(all, share*c.Budget*out.Days)
-	for group, of := range values {
-		lowest = max(lowest, above(of, share*worstGroup*c.Budget*out.Groups[group].Days))
-	}
-	return lowest
-}
-
-func (o *Outcome) clear() {
-	o.Alarms = 0
-	for _, s := range o.Groups {
-		s.Alarms = 0
-	}
+	return c.Options.Thresholds.check()
 }
 
 // kept reports whether an outcome keeps to a share of the budget.
 func (c *Calibration) kept(out *Outcome, share float64) bool {
-	if float64(out.Alarms) > share*c.Budget*out.Days {
+	if float64(out.Counted) > share*c.Budget*out.Days {
 		return false
 	}
 	for _, s := range out.Groups {
-		if float64(s.Alarms) > share*worstGroup*c.Budget*s.Days {
+		if float64(s.Counted) > share*worstGroup*c.Budget*s.Days {
 			return false
 		}
 	}
 	return true
 }
 
-// count replays with thresholds and counts the alarms.
-func (c *Calibration) count(history iter.Seq[Row], t Thresholds, out *Outcome) error {
-	o := c.Options
-	o.Thresholds = t
-	d, err := New(o)
-	if err != nil {
-		return err
+// most is how many alarms of a key on a day count.
+func (c *Calibration) most(out *Outcome) int {
+	return min(max(int(c.Budget*out.Days/2), 1), 3)
+}
+
+// step is thresholds being replayed.
+type step struct {
+	d      *Detector
+	share  Share
+	groups map[string]*Share
+	last   map[string]today
+	most   int // how many alarms of a key on a day count
+}
+
+// today is the latest day on which a key had alarms, and how many.
+type today struct{ day, n int64 }
+
+// alarm counts a start.
+func (s *step) alarm(key, group string, at int64) {
+	of := s.groups[group]
+	if of == nil {
+		of = &Share{}
+		s.groups[group] = of
 	}
-	out.clear()
-	first := map[string]int64{}
-	learn := int64(c.Learn.Seconds())
-	for row := range history {
-		at := row.Time.Unix()
-		if _, ok := first[row.Key]; !ok {
-			first[row.Key] = at
+	last := s.last[key]
+	if last.day != at/day {
+		last = today{day: at / day}
+	}
+	last.n++
+	s.last[key] = last
+	for _, n := range []*Share{of, &s.share} {
+		n.Alarms++
+		if last.n <= int64(s.most) {
+			n.Counted++
 		}
-		for _, v := range d.Step(row.Key, at, row.Count) {
-			if v.Kind == Start && at >= first[row.Key]+learn {
-				out.Alarms++
-				out.Groups[c.Group(row.Key)].Alarms++
+	}
+}
+
+// ladder is the thresholds to replay: those of the options, then those that use less
+// and less of the budget, by what the survey saw. A replay has more alarms than a
+// survey, whose marks rise to whatever there was; but not twenty times as many.
+func (c *Calibration) ladder(s *survey) ([]*step, error) {
+	tries := []Thresholds{c.Options.Thresholds}
+	for _, share := range []float64{1, 0.8, 0.65, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05} {
+		// Of few alarms many shares are the same number.
+		if t := c.choose(s.seen, &s.out, share); len(tries) == 1 || t != tries[len(tries)-1] {
+			tries = append(tries, t)
+		}
+	}
+	var steps []*step
+	for _, t := range tries {
+		o := c.Options
+		o.Thresholds = t
+		d, err := New(o)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, &step{d, Share{Keys: s.out.Keys, Days: s.out.Days}, map[string]*Share{}, map[string]today{}, c.most(&s.out)})
+	}
+	return steps, nil
+}
+
+// climb replays the history with all thresholds of a ladder and counts their alarms.
+func (c *Calibration) climb(history iter.Seq[Row], s *survey, steps []*step) {
+	s.out.Passes++
+	s.replayed(steps, int64(c.Learn.Seconds()) < fading && c.Options.Role != nil)
+	for row := range history {
+		k := s.keys[row.Key]
+		if k == nil || k.replayed == 0 { // a history that became longer has new keys
+			continue
+		}
+		at := row.Time.Unix()
+		skip := c.Skip != nil && c.Skip(row.Key, row.Time)
+		for i, step := range steps {
+			if k.replayed>>i&1 == 0 {
+				continue
+			}
+			if skip {
+				step.d.skip(row.Key, at+1)
+				continue
+			}
+			for _, v := range step.d.Step(row.Key, at, row.Count) {
+				if v.Kind == Start && at >= k.first+s.learn {
+					step.alarm(row.Key, k.current.group, at)
+				}
 			}
 		}
 	}
-	return nil
 }
+
+// errNothing is that there is nothing to judge in a history.
+var errNothing = errors.New("burst: no key has a longer history than Learn: give more history, or learn for a shorter time")

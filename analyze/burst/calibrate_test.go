@@ -1,6 +1,7 @@
 package burst_test
 
 import (
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haptrail/haptrail/analyze/burst"
+	"github.com/haptrail/haptrail/analyze/burst/bursttest"
 )
 
 // clumps is some weeks of keys that do 1 to 9 requests a minute and, each day, a
@@ -48,13 +50,13 @@ func alarms(t *testing.T, history iter.Seq[burst.Row], th burst.Thresholds) (n i
 // TestBudget: a calibration keeps to its budget, as a replay of one's own says too,
 // and a larger budget buys lower thresholds.
 func TestBudget(t *testing.T) {
+	if raced {
+		t.Skip("too slow under the race detector")
+	}
 	history := clumps(1, 10, 21)
 	group := func(key string) string { return key[:1] }
 	var last burst.Thresholds
 	for _, budget := range []float64{0.01, 0.05, 0.2} {
-		if raced && budget < 0.2 {
-			continue // too slow under the race detector
-		}
 		th, out, err := burst.Calibrate(history, burst.Calibration{Budget: budget, Group: group})
 		if err != nil {
 			t.Fatal(err)
@@ -126,6 +128,156 @@ func TestBudgetWorst(t *testing.T) {
 			t.Errorf("group %s has %v false alarms a day of 0.1", name, s.Rate())
 		}
 	}
+}
+
+// with puts an attack of 200 requests a second into a history, for a key of its own
+// kind; half an hour after a week and a day.
+func with(history iter.Seq[burst.Row], key string, attacks ...int64) iter.Seq[burst.Row] {
+	return func(yield func(burst.Row) bool) {
+		for row := range history {
+			if !yield(row) {
+				return
+			}
+			at := row.Time.Unix()
+			for _, from := range attacks {
+				if row.Key == key && at >= from && at < from+hour/2 && !yield(burst.Row{Time: row.Time, Key: key, Count: 12_000}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// TestPoison: an attack in the history is one alarm, not a threshold; left out it is
+// nothing.
+func TestPoison(t *testing.T) {
+	if raced {
+		t.Skip("too slow under the race detector")
+	}
+	const attack, budget = monday + 8*day, 0.05
+	clean := clumps(1, 10, 21)
+	want, plain, err := burst.Calibrate(clean, burst.Calibration{Budget: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, out, err := burst.Calibrate(with(clean, "a-00", attack), burst.Calibration{Budget: budget})
+	if err != nil || out.Counted >= out.Alarms || float64(out.Counted) > budget*out.Days {
+		t.Fatalf("%s, %v", &out, err)
+	}
+	for w := range want.Ratio {
+		if have.Ratio[w] > 2*want.Ratio[w] {
+			t.Errorf("with an attack of 500 times the usual: want about %+v, have %+v", want, have)
+		}
+	}
+	c := burst.Calibration{Budget: budget, Skip: func(key string, at time.Time) bool {
+		return key == "a-00" && at.Unix() >= attack && at.Unix() < attack+hour/2
+	}}
+	have, out, err = burst.Calibrate(with(clean, "a-00", attack), c)
+	if err != nil || out.Skipped != 60 || out.Rows != plain.Rows+30 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	for w := range want.Ratio {
+		if d := have.Ratio[w] / want.Ratio[w]; d < 0.98 || d > 1.02 {
+			t.Errorf("left out: want %+v, have %+v", want, have)
+		}
+	}
+	if out.Alarms > plain.Alarms {
+		t.Errorf("left out: %s; without the attack: %s", &out, &plain)
+	}
+}
+
+// TestPoisonShort: on a history that allows no alarm an attack is no threshold either.
+func TestPoisonShort(t *testing.T) {
+	history := with(clumps(2, 2, 10), "a-00", monday+8*day)
+	th, out, err := burst.Calibrate(history, burst.Calibration{})
+	if err != nil || !out.Short || out.Alarms == 0 {
+		t.Fatalf("%s, %v", &out, err)
+	}
+	for w, r := range burst.DefaultThresholds().Ratio {
+		if th.Ratio[w] < r || th.Ratio[w] > 2*r {
+			t.Errorf("window %d: a ratio of %v", w, th.Ratio[w])
+		}
+	}
+	if want := "too short a history for this budget: 6 identity-days, 100 needed; "; !strings.HasPrefix(out.String(), want) {
+		t.Errorf("want %s…\nhave %s", want, &out)
+	}
+}
+
+// TestOutcome: what is told to the operator is what replays say.
+func TestOutcome(t *testing.T) {
+	if raced {
+		t.Skip("too slow under the race detector")
+	}
+	history := clumps(4, 10, 14)
+	high := burst.DefaultThresholds()
+	high.Ratio, high.Tail = burst.PerWindow{1.5, 1.5, 1.5, 1.5}, -7
+	passes := 0
+	counted := func(yield func(burst.Row) bool) {
+		passes++
+		history(yield)
+	}
+	th, out, err := burst.Calibrate(counted, burst.Calibration{Budget: 0.1, Options: burst.Options{Thresholds: high}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if passes != 2 || out.Passes != 2 || out.Keys != 10 || out.Rows != 10*14*1_440 || out.Thresholds != th || out.Groups[""].Keys != 10 {
+		t.Errorf("%d passes, %+v", passes, out)
+	}
+	if want := alarms(t, history, high); out.Given.Alarms != want || want == 0 {
+		t.Errorf("by the thresholds before: want %d, have %d", want, out.Given.Alarms)
+	}
+	if want := alarms(t, history, th); out.Alarms != want {
+		t.Errorf("by those found: want %d, have %d", want, out.Alarms)
+	}
+	if want := fmt.Sprintf("%d alarms in 70 identity-days of 10 keys: %.4f a day of 0.1; %d with the thresholds before", out.Alarms, float64(out.Alarms)/out.Days, out.Given.Alarms); out.String() != want {
+		t.Errorf("want %s\nhave %s", want, &out)
+	}
+}
+
+// BenchmarkCalibrate is a calibration on a fortnight of samples every two seconds, for
+// each of its rows: of identities of all kinds, and of ones that are never idle.
+func BenchmarkCalibrate(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		history iter.Seq[burst.Row]
+	}{{"kinds", sampled(false)}, {"busy", sampled(true)}} {
+		b.Run(c.name, func(b *testing.B) {
+			rows := 0
+			for b.Loop() {
+				_, out, err := burst.Calibrate(c.history, burst.Calibration{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				rows += int(out.Rows)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(rows), "ns/row")
+			b.ReportMetric(float64(rows)/float64(b.N)/20, "rows/key")
+		})
+	}
+}
+
+// sampled is 20 identities, a row for every two seconds in which there was anything.
+func sampled(busy bool) iter.Seq[burst.Row] {
+	var rows []burst.Row
+	for n := range uint64(20) {
+		kind := bursttest.Kind(n % bursttest.Kinds)
+		if busy {
+			kind = bursttest.Steady
+		}
+		last := burst.Row{Key: fmt.Sprintf("project/job-%d", n)}
+		for at, count := range bursttest.New(kind, 7, n, 14).Seconds() {
+			if at = at / 2 * 2; last.Count > 0 && at == last.Time.Unix() {
+				last.Count += count
+				continue
+			}
+			if last.Count > 0 {
+				rows = append(rows, last)
+			}
+			last.Time, last.Count = time.Unix(at, 0), count
+		}
+		rows = append(rows, last)
+	}
+	return slices.Values(rows)
 }
 
 func TestCalibrateFaults(t *testing.T) {

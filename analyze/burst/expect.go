@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -83,3 +84,11 @@ func match(pattern, key string) bool {
 	}
 	return p == len(pattern)
 }
+
+// Withdraw takes back what was announced for exactly this pattern.
+func (d *Detector) Withdraw(pattern string) {
+	d.loads = slices.DeleteFunc(d.loads, func(l load) bool { return l.pattern == pattern })
+}
+
+// Expected is the factor that is announced for a key at a time; 0: none.
+func (d *Detector) Expected(key string, at time.Time) float64 { return d.announced(key, at.Unix()) }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // matches is match by a regular expression.
@@ -70,6 +71,36 @@ func TestIncrease(t *testing.T) {
 	} {
 		if have := Increase(c.before, c.now, c.width); have != c.want {
 			t.Errorf("%s: from %d to %d of %d bits: want %d, have %d", c.name, c.before, c.now, c.width, c.want, have)
+		}
+	}
+}
+
+// TestWithdraw: what was announced for a pattern no longer counts, and nothing else
+// is taken back.
+func TestWithdraw(t *testing.T) {
+	d, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	for _, pattern := range []string{"a*", "b"} {
+		if err := d.Expect(pattern, begin, begin.Add(time.Hour), math.Inf(1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Withdraw("a*")
+	d.Withdraw("nobody")
+	for key, want := range map[string]int{"a1": 1, "b": 0} {
+		starts := 0
+		for second := range int64(20) {
+			for _, v := range d.Step(key, begin.Unix()+second, 500) {
+				if v.Kind == Start {
+					starts++
+				}
+			}
+		}
+		if starts != want {
+			t.Errorf("%s: %d bursts, want %d", key, starts, want)
 		}
 	}
 }

@@ -9,16 +9,20 @@ import "math"
 //     week, cut off at the limit they would be a burst beyond;
 //   - each block (300 s) the most of the block before last, if no burst was near it,
 //     may become the high-water mark, which fades by half in a fortnight;
-//   - a burst raises the mark by a quarter at most, once, and once more for each
-//     hour that it lasts. What comes back every night is told a few times and then
-//     is usual; what stays is usual after some hours.
+//   - a burst raises the mark by a tenth at most, once: by a quarter if the one before
+//     began at the same time of day, and once more for each hour that it lasts. What
+//     comes back every night is told a few times and then is usual; what stays is
+//     usual after some hours; what comes at any time is told for much longer, or an
+//     attack a day would be usual within a week.
 const (
 	fullTicks  = 7 * day / cell // looks after which the mean no longer slows down
 	priorTicks = 3600 / cell    // looks that a prior's mean and variance are worth
 	fading     = 7 * day        // seconds in which a prior's high-water mark loses its say
 	halfLife   = 14 * day       // seconds in which a high-water mark does
-	growth     = 1.25           // what a burst raises a mark by at most
+	growth     = 1.25           // what a burst that lasts or comes back raises a mark by at most
 	grown      = 3600           // seconds of a burst after which it does so again
+	single     = 1.1            // what any other burst does
+	punctual   = 1800           // seconds that the same time of day may be apart
 )
 
 // look learns the counts of a moment.
@@ -100,15 +104,22 @@ func (s *state) turn() {
 	}
 }
 
-// grow learns what is allowed of a burst whose peak is in cand.
-func (s *state) grow(p *Prior) {
+// grow learns a burst whose peak is in cand: marks rise to it, by a factor at most.
+func (s *state) grow(p *Prior, factor float64) {
 	for w, n := range s.cand {
 		most, _ := s.highWater(w, p)
 		if n > 0 && float64(n) > most {
-			s.mark(w, uint32(min(float64(n), math.Ceil(growth*max(most, 1)))))
+			s.mark(w, uint32(min(float64(n), math.Ceil(factor*max(most, 1)))))
 			s.raised |= 1 << w
 		}
 	}
+}
+
+// scheduled reports whether a burst that began at a time came as the one before did,
+// on another day at the same hour.
+func (s *state) scheduled(began int64) bool {
+	apart := began - 60*int64(s.before)
+	return s.before > 0 && apart > day/2 && (apart+punctual)%day <= 2*punctual
 }
 
 // variance of the counts of a window.
@@ -130,15 +141,17 @@ func (s *state) refresh(t *Thresholds, p *Prior) {
 }
 
 // calm reports whether a burst that window w found is over: not a second of quiet,
-// but the last ten and the last minute back at what is usual, well below what began
-// it.
+// but the last five and ten seconds and the last minute back at what is usual, well
+// below what began it.
 func (s *state) calm(w int, p *Prior) bool {
 	level := func(w int) float64 {
 		most, _ := s.highWater(w, p)
 		return min(max(most, calmer*float64(s.limit[w])), float64(s.limit[w]))
 	}
-	if float64(s.sum[1]) > level(1) || float64(s.sum[2]) > level(2) {
-		return false
+	for shorter := range 3 {
+		if float64(s.sum[shorter]) > level(shorter) {
+			return false
+		}
 	}
 	// The five minutes themselves hold the burst long after it: would they be too
 	// much if all of them were like the last?

@@ -1,7 +1,5 @@
 package burst
 
-import "math"
-
 // PerWindow is a number for each window: of 5, 10, 60 and 300 seconds.
 type PerWindow [4]float64
 
@@ -15,7 +13,11 @@ type Prior struct {
 const (
 	maxRoles = 10_000  // priors that a pool learns; further roles share the default
 	mature   = 3 * day // seconds after which a key teaches its role, once a day
-	sinking  = 0.99    // what a prior's high-water mark keeps at each lesson of a key below it
+	// A window of five minutes holds at most 30 cells of 32 bits; this is above the
+	// square of that, and its own square is still a number.
+	mostUsual = 1e23
+
+	sinking = 0.99 // what a prior's high-water mark keeps at each lesson of a key below it
 )
 
 // pool is the priors by role.
@@ -89,8 +91,11 @@ func (p *pool) all() map[string]Prior {
 func (p *Prior) check() string {
 	for w := range shapes {
 		for _, v := range []float64{p.Mean[w], p.Variance[w], p.HighWater[w]} {
-			if !(v >= 0) || math.IsInf(v, 0) {
+			if !(v >= 0) {
 				return "is negative or no number"
+			}
+			if v > mostUsual {
+				return "is more than any count's can be"
 			}
 		}
 	}

@@ -61,7 +61,7 @@ func (d *Detector) turn(e *entry, i int32) {
 	prior := d.pool.of(e.prior)
 	e.turn()
 	if e.open && (e.last-d.going[i].began)/grown > (e.last-block-d.going[i].began)/grown {
-		e.grow(prior)
+		e.grow(prior, growth)
 	}
 	e.refresh(&d.limits, prior)
 	if e.last%day == 0 {
@@ -226,7 +226,12 @@ func (d *Detector) end(e *entry, i int32, forgotten bool) Verdict {
 	v.Kind, v.At, v.Total, v.Forgotten = End, time.Unix(e.last, 0).UTC(), g.total, forgotten
 	s, prior := &e.state, d.pool.of(e.prior)
 	s.open = false
-	s.grow(prior)
+	factor := single
+	if s.scheduled(g.began) {
+		factor = growth
+	}
+	s.grow(prior, factor)
+	s.before = uint32(g.began / 60)
 	s.cand, s.wait = [shapes]uint32{}, [shapes]uint32{}
 	s.mute = s.last + block
 	s.refresh(&d.limits, prior)
@@ -244,7 +249,7 @@ func (d *Detector) verdict(e *entry, w int) Verdict {
 	prior := d.pool.of(e.prior)
 	most, cold := s.highWater(w, prior)
 	now := time.Unix(s.last, 0).UTC()
-	v := Verdict{Key: e.key, Began: now, At: now, Window: max(time.Duration(windows[w])*time.Second, d.resolution), Count: s.sum[w]}
+	v := Verdict{Key: e.key, Began: now, At: now, Window: max(time.Duration(windows[w])*time.Second, d.resolution), Count: s.sum[w], Words: d.words}
 	v.Measure = Measure{
 		HighWater: most, Cold: cold, Expected: max(s.rare[w], 1) - 1,
 		Ratio: ratio(s.sum[w], most),

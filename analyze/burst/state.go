@@ -42,6 +42,7 @@ type state struct {
 	at     [shapes]uint32  // when, in minutes since 1970
 	reach  [shapes]uint32  // since when nothing was higher, in minutes since 1970
 	rare   [shapes]uint32  // the least counts too rare for the negative binomial
+	before uint32          // when the last burst that is over began, in minutes since 1970; 0: there was none
 	born   int64           // the first second, later by what was lost to gaps
 	prior  uint16          // its prior's place in the pool
 	taught bool            // it has taught its role
@@ -79,6 +80,25 @@ func (s *state) tick() bool {
 	s.sum[3] -= uint64(s.ten[c%30])
 	s.ten[c%30] = 0
 	return true
+}
+
+// total makes the windows' sums anew from the cells.
+func (s *state) total() {
+	s.sum = counts{}
+	for age := range int64(len(s.one)) {
+		n := uint64(s.one[(s.last%10+10-age)%10])
+		s.sum[1] += n
+		if age < windows[0] {
+			s.sum[0] += n
+		}
+	}
+	for age := range int64(len(s.ten)) {
+		n := uint64(s.ten[(s.last/cell%30+30-age)%30])
+		s.sum[3] += n
+		if age < windows[2]/cell {
+			s.sum[2] += n
+		}
+	}
 }
 
 // empty forgets the counts, not what is usual.

@@ -55,14 +55,3 @@ func DefaultPrior() Prior {
 		HighWater: PerWindow{130, 210, 490, 1300},
 	}
 }
-
-// record tells a calibration of the counts that are not small.
-func (d *Detector) record(e *entry) {
-	prior := d.pool.of(e.prior)
-	for w := d.finest; w < shapes; w++ {
-		if e.sum[w] >= uint64(d.limits.Least) {
-			most, _ := e.highWater(w, prior)
-			d.observe(e, w, most)
-		}
-	}
-}

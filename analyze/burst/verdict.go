@@ -1,11 +1,6 @@
 package burst
 
-import (
-	"fmt"
-	"strconv"
-	"strings"
-	"time"
-)
+import "time"
 
 // Kind is what happened to a burst.
 type Kind uint8
@@ -57,6 +52,9 @@ type Verdict struct {
 	// Forgotten marks the end of a burst that may go on: the key had to leave to
 	// make room (Options.MaxKeys).
 	Forgotten bool
+
+	// Words are what Why speaks of: the detector's (Options.Words).
+	Words Words
 }
 
 // Measure is what a count is measured by.
@@ -76,65 +74,4 @@ type Measure struct {
 	Cold  bool          // HighWater is the prior's: the key is too new
 	Role  string        // whose prior it is
 	Peers int           // from how many keys' that prior was learned; 0: it is Options.Prior
-}
-
-// Why is the verdict in words, such as "412 requests in 10 s; this identity's own
-// maximum in 14 days is 38; expected <= 21".
-func (v *Verdict) Why() string {
-	var b strings.Builder
-	switch {
-	case v.Kind == End && v.Forgotten:
-		b.WriteString("no longer watched, for there are too many identities; at worst ")
-	case v.Kind == End:
-		fmt.Fprintf(&b, "over after %s with %s; at worst ", words(v.At.Sub(v.Began)), requests(v.Total))
-	}
-	fmt.Fprintf(&b, "%s in %s; ", requests(v.Count), words(v.Window))
-	switch {
-	case v.Cold:
-		fmt.Fprintf(&b, "known for %s only, so judged by %s, at most %.0f", words(v.Known), v.prior(), v.HighWater)
-	case v.Own == 0:
-		fmt.Fprintf(&b, "this identity never did more than wait in %s", words(v.Known))
-	default:
-		fmt.Fprintf(&b, "this identity's own maximum in %s is %d", words(v.OwnIn), v.Own)
-		if v.Raised {
-			b.WriteString(" (raised by an earlier burst)")
-		}
-	}
-	fmt.Fprintf(&b, "; expected <= %d", v.Expected)
-	if v.Announced > 0 {
-		fmt.Fprintf(&b, "; %s times that was announced", strconv.FormatFloat(v.Announced, 'g', 3, 64))
-	}
-	return b.String()
-}
-
-func (m *Measure) prior() string {
-	switch {
-	case m.Peers == 0:
-		return "what is usual for identities"
-	case m.Peers == 1:
-		return "the other identity of role " + strconv.Quote(m.Role)
-	}
-	return fmt.Sprintf("the %d other identities of role %s", m.Peers, strconv.Quote(m.Role))
-}
-
-func requests(n uint64) string {
-	if n == 1 {
-		return "1 request"
-	}
-	return strconv.FormatUint(n, 10) + " requests"
-}
-
-// words is a duration in its largest unit of which there are at least two, rounded
-// down; seconds up to ten minutes, for that is how windows are named.
-func words(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d >= 2*day:
-		return strconv.Itoa(int(d/day)) + " days"
-	case d >= 2*time.Hour:
-		return strconv.Itoa(int(d/time.Hour)) + " hours"
-	case d > 10*time.Minute:
-		return strconv.Itoa(int(d/time.Minute)) + " min"
-	}
-	return strconv.Itoa(int(d/time.Second)) + " s"
 }
