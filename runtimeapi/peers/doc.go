@@ -1,0 +1,2 @@
+// Package peers listens to HAProxy's peers protocol.
+package peers
