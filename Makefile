@@ -2,21 +2,21 @@
 # make test   all tests, likewise
 # make build  bin/haptrail
 # Both install the embedded engine by npm (pinned) and, where apt may be used,
-# HAProxy and a C compiler (for the race detector) from Debian.
+# HAProxy, Alertmanager and a C compiler (for the race detector) from Debian.
 
-.PHONY: demo test build engine haproxy lint fuzz bench clean
+.PHONY: demo test build engine haproxy alertmanager lint fuzz bench clean
 
 GO      ?= go
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 ENGINE  := schema/embedded/node_modules/.package-lock.json
 
-demo: build engine haproxy
+demo: build engine haproxy alertmanager
 	@bin/haptrail demo $(ARGS)
 
 build:
 	@$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/haptrail ./cmd/haptrail
 
-test: engine haproxy
+test: engine haproxy alertmanager
 	@deploy/need gcc gcc optional
 	@if command -v gcc >/dev/null; then race=-race; else echo 'no C compiler: testing without the race detector'; fi; \
 	set -x; $(GO) test $$race -timeout 15m $(ARGS) ./...
@@ -29,6 +29,10 @@ $(ENGINE): schema/embedded/package.json schema/embedded/package-lock.json
 
 haproxy:
 	@deploy/need haproxy haproxy
+
+# Without it the demo tells nobody of bursts, and some tests are skipped.
+alertmanager:
+	@command -v alertmanager >/dev/null || deploy/need prometheus-alertmanager prometheus-alertmanager optional
 
 # Tools of their own modules, at pinned versions.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2

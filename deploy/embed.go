@@ -1,6 +1,6 @@
 // Package deploy holds what docker-compose.yml and the demo share, to be copied
-// and changed: a policy, and a HAProxy configuration beside the gate that
-// "haptrail edge render" makes of it.
+// and changed: a policy, a HAProxy configuration beside the gate that
+// "haptrail edge render" makes of it, and an Alertmanager's.
 package deploy
 
 import _ "embed"
@@ -15,3 +15,9 @@ var Policy []byte
 //
 //go:embed haproxy.cfg
 var HAProxy []byte
+
+// Alertmanager is alertmanager.yml, which groups haptrail's alerts and tells nobody
+// of them.
+//
+//go:embed alertmanager.yml
+var Alertmanager []byte

@@ -1,6 +1,8 @@
 package schema_test
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -131,13 +133,13 @@ func TestStickSamples(t *testing.T) {
 		}
 	}
 	var have []schema.Counted
-	if err := store.StickHistory(t.Context(), "t", at(0), func(c *schema.Counted) error {
-		have = append(have, schema.Counted{Time: c.Time.UTC(), Key: c.Key, Count: c.Count})
+	if err := store.StickHistory(t.Context(), "t", at(0), at(3), func(c *schema.Counted) error {
+		have = append(have, schema.Counted{Time: c.Time.UTC(), Key: c.Key, Elapsed: c.Elapsed, Count: c.Count})
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if want := []schema.Counted{{at(2), "a", 5}, {at(1), "b", 7}}; !reflect.DeepEqual(have, want) {
+	if want := []schema.Counted{{at(2), "a", 2000, 5}, {at(1), "b", 2000, 7}}; !reflect.DeepEqual(have, want) {
 		t.Errorf("have %+v\nwant %+v", have, want)
 	}
 }
@@ -251,5 +253,67 @@ func TestAlertsLatestCounts(t *testing.T) {
 	}
 	if err := store.InsertAlerts(t.Context(), []schema.AlertRow{{Key: "x"}}); err == nil || !strings.Contains(err.Error(), "row 1: no key or no start") {
 		t.Errorf("an alert without a start: %v", err)
+	}
+}
+
+// TestRequestHistory: what the table tells of the past is what the block's tally told.
+func TestRequestHistory(t *testing.T) {
+	store := schematest.Open(t)
+	b := schema.NewRequestBlock()
+	for i := range 600 {
+		row := map[string]string{"method": "GET", "endpoint": fmt.Sprint("/e", i%3), "decision": []string{"allow", "deny"}[i%2], "role": fmt.Sprint("role", i/300)}
+		if i%5 > 0 {
+			row["subject"], row["issuer"] = fmt.Sprint("s", i%5), "https://i"
+		}
+		addRequest(b, row, ten.Add(time.Duration(i/7)*time.Second))
+	}
+	type key struct{ second, who string }
+	tallied := map[string]map[key]uint64{}
+	count := func(what string, tally *schema.Tally, who string, n uint64) {
+		if tallied[what] == nil {
+			tallied[what] = map[key]uint64{}
+		}
+		if n > 0 {
+			tallied[what][key{fmt.Sprint(tally.Second), who}] += n
+		}
+	}
+	b.Tally(func(tally *schema.Tally) {
+		if tally.Subject == "" {
+			count("nobody", tally, tally.Client.String(), tally.Denied)
+			return
+		}
+		count("requests", tally, tally.Subject, tally.Requests)
+		count("endpoints", tally, tally.Subject+tally.Method+tally.Endpoint, tally.Requests)
+		count("denials", tally, tally.Subject, tally.Denied)
+	})
+	if err := store.InsertRequests(t.Context(), b, schema.NewBlockID()); err != nil {
+		t.Fatal(err)
+	}
+	for what, q := range map[string]schema.HistoryQuery{
+		"requests": {}, "endpoints": {Endpoints: true}, "denials": {Denied: true}, "nobody": {Denied: true, Nobody: true},
+	} {
+		q.From, q.Until = ten, at(10)
+		have := map[key]uint64{}
+		err := store.RequestHistory(t.Context(), q, func(c *schema.RequestCount) error {
+			who := c.Subject + c.Method + c.Endpoint
+			if q.Nobody {
+				who = c.Client.String()
+			}
+			have[key{fmt.Sprint(c.Time.Unix()), who}] += c.Count
+			return nil
+		})
+		if err != nil || !maps.Equal(have, tallied[what]) {
+			t.Errorf("%s: error %v\nhave %v\nwant %v", what, err, have, tallied[what])
+		}
+	}
+	for _, q := range []schema.HistoryQuery{{Failed: true}, {Kilobytes: true}} { // there are none
+		q.From, q.Until = ten, at(10)
+		if err := store.RequestHistory(t.Context(), q, func(c *schema.RequestCount) error { return fmt.Errorf("%+v", *c) }); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+	roles := map[string]string{}
+	if err := store.Roles(t.Context(), ten, func(r *schema.RoleOf) error { roles[r.Subject] = r.Role; return nil }); err != nil || len(roles) != 4 || roles["s1"] != "role1" {
+		t.Errorf("roles %v, error %v", roles, err)
 	}
 }

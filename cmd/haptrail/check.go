@@ -46,6 +46,9 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 	checkEngineUsers(r, cfg)
 	checkEdge(ctx, r, cfg.Edge)
 	checkCI(ctx, r, cfg)
+	checkBursts(ctx, r, cfg)
+	checkAlerts(ctx, r, &cfg.Alerts)
+	checkState(r, cfg)
 	if dsn, err := schema.ParseDSN(cfg.DSN); err == nil && cfg.Retention > 0 && dsn.Server != nil {
 		r.warn("retention", "is for embedded engines: on a server the owner of the tables sets their TTL")
 	}

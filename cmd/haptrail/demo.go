@@ -26,10 +26,10 @@ type demoCmd struct {
 //	issuers --keys--+ policy.yaml, rendered
 //	   | token      v
 //	jobs -------> HAProxy --allowed--> backend
-//	   | runs        | log ring (TCP)
+//	   | runs        | log ring (TCP), stick tables
 //	   v             v
 //	CI servers --> the daemon, in this process --> embedded engine in DIR
-//	      webhooks, polls
+//	      webhooks, polls                     '--> Alertmanager
 func (c *demoCmd) Run(ctx context.Context, s streams) error {
 	steps := newSteps(s.err)
 	binary, err := haproxy.Find()
@@ -46,8 +46,14 @@ func (c *demoCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	steps.begin("starting Alertmanager")
+	on, err := startDemoOnCall(ctx, scratch, steps)
+	if err != nil {
+		return errors.Join(err, servers.Close())
+	}
+	defer on.close()
 	steps.begin("starting the engine and the daemon")
-	d, err := startDemoDaemon(ctx, data, c.Library, servers)
+	d, err := startDemoDaemon(ctx, demoPlaces{data: data, library: c.Library, gate: demo.StatsSocketIn(scratch)}, servers, on)
 	if err != nil {
 		return errors.Join(err, servers.Close())
 	}
@@ -58,6 +64,7 @@ func (c *demoCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return errors.Join(d.end(interrupted(ctx, err)), servers.Close())
 	}
+	close(d.gateRuns)
 	err = c.play(ctx, s.out, d, world, steps)
 	steps.begin("stopping")
 	// The daemon before the servers that it polls, or its log would end in errors.
@@ -99,9 +106,17 @@ func (c *demoCmd) play(ctx context.Context, out io.Writer, d *demoDaemon, world 
 	if err != nil {
 		return interrupted(ctx, err)
 	}
+	steps.begin("waiting until people are told of the burst")
+	burst, err := d.burst(ctx, summary)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
 	steps.end()
 	showTraffic(out, summary, missing)
 	if err := d.show(ctx, out, summary, polled, began); err != nil {
+		return interrupted(ctx, err)
+	}
+	if err := d.showBurst(ctx, out, burst, steps); err != nil {
 		return interrupted(ctx, err)
 	}
 	switch {
@@ -132,6 +147,7 @@ const demoHints = `
   bin/haptrail trail --commit %s                   what one commit touched, in its three runs
   bin/haptrail findings --long                             what is wrong, and what to do about it
   bin/haptrail trail --summary --path '/secrets'           who reached for the secrets
+  bin/haptrail bursts --long                               who suddenly did far more than usual, and why that is too much
   bin/haptrail query "SELECT * FROM reattributions"        what a run that was told late has changed
 `
 
@@ -141,28 +157,39 @@ type demoDaemon struct {
 	cancel context.CancelFunc
 	done   chan error
 	log    *os.File
+
+	onCall   *demoOnCall
+	gateRuns chan struct{} // to be closed when HAProxy runs
 }
 
-func startDemoDaemon(ctx context.Context, data, library string, servers *demo.CI) (*demoDaemon, error) {
-	if err := os.MkdirAll(data, 0o700); err != nil {
+// demoPlaces are where the demo's things are.
+type demoPlaces struct {
+	data    string // of the engine
+	library string // libchdb
+	gate    string // HAProxy's stats socket
+}
+
+func startDemoDaemon(ctx context.Context, places demoPlaces, servers *demo.CI, on *demoOnCall) (*demoDaemon, error) {
+	if err := os.MkdirAll(places.data, 0o700); err != nil {
 		return nil, err
 	}
-	logFile, err := os.Create(filepath.Join(data, "haptrail.log"))
+	logFile, err := os.Create(filepath.Join(places.data, "haptrail.log"))
 	if err != nil {
 		return nil, err
 	}
 	cfg := config.Default()
-	cfg.DSN = "embedded:" + data
-	cfg.Engine.Library = library
+	cfg.DSN = "embedded:" + places.data
+	cfg.Engine.Library = places.library
+	cfg.Bursts, cfg.Alerts = demoBursts(places.gate), on.section()
 	cfg.HTTP = "127.0.0.1:0"
 	cfg.Listeners = []config.Listener{{Name: "demo", Address: "tcp://127.0.0.1:0", Framing: "octet-counted"}}
 	cfg.CI = demoSection(servers)
 	cfg.Findings.Protected = demoProtected()
 	log, level := newLogger(cfg.Log, logFile)
 	ready := make(chan struct{})
-	d := &demoDaemon{done: make(chan error, 1), log: logFile}
+	d := &demoDaemon{done: make(chan error, 1), log: logFile, onCall: on, gateRuns: make(chan struct{})}
 	d.server = &server{
-		cfg: cfg, log: log, level: level, ready: func() { close(ready) },
+		cfg: cfg, log: log, level: level, ready: func() { close(ready) }, proxied: d.gateRuns,
 		reload: func() (config.Config, error) { return cfg, nil },
 	}
 	ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))

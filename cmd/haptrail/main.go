@@ -20,12 +20,13 @@ type cli struct {
 	Demo     demoCmd     `cmd:"" help:"Play the whole thing on this machine: HAProxy, CI jobs, haptrail."`
 	Import   importCmd   `cmd:"" help:"Read log files (or - for stdin), CI runs and commits into the tables."`
 	Trail    trailCmd    `cmd:"" help:"Show who touched what, from which run and commit, allowed or denied."`
-	Bursts   burstsCmd   `cmd:"" help:"Find identities that suddenly do far more than they are used to, in a history of counts."`
+	Bursts   burstsCmd   `cmd:"" help:"Show who suddenly did far more than usual, and why that is too much; follow, explain, announce load, calibrate."`
+	Alerts   alertsCmd   `cmd:"" help:"Show of what people on call were told; silence alerts, try the channels."`
 	Findings findingsCmd `cmd:"" help:"Show what a person should look at: stolen tokens, unreviewed deploys, unowned accounts."`
 	Edge     edgeCmd     `cmd:"" help:"Make HAProxy's gate from a policy, keep its keys fresh, check it."`
 	Query    queryCmd    `cmd:"" help:"Run a read-only SQL query over the tables."`
 	Schema   schemaCmd   `cmd:"" help:"Print or apply the tables' statements."`
-	Check    checkCmd    `cmd:"" help:"Compare the configuration with the world around it: ports, secrets, CI servers, clocks, tables."`
+	Check    checkCmd    `cmd:"" help:"Compare the configuration with the world around it: ports, secrets, HAProxys, CI servers, receivers of alerts, clocks, tables."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -195,7 +195,10 @@ func writeRow(w io.Writer, row []string, widths []int, color string, s style) {
 }
 
 // whole are columns that say nothing when they are cut.
-var whole = map[string]bool{"time": true, "commit": true, "status": true, "requests": true, "decision": true, "grade": true}
+var whole = map[string]bool{
+	"time": true, "commit": true, "status": true, "requests": true, "decision": true, "grade": true,
+	"id": true, "start": true, "lasted": true, "severity": true, "peak": true, "expected": true, "before": true, "starts": true, "ends": true,
+}
 
 // fit narrows the widest columns until the table has the width.
 func fit(names []string, widths []int, width int) {

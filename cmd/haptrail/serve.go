@@ -53,7 +53,9 @@ const gcPercent = 40
 //	listeners --> pipeline --> store (engine) <-- engine endpoints: unix socket, loopback
 //	    |             |           ^
 //	    |             |           '--- ciFeed <-- CI servers: webhooks, polls
-//	    |             '--> gatekeeper --> issuers' keys, HAProxy
+//	    |             |--> gatekeeper --> issuers' keys, HAProxy
+//	    |             '--> bursts <-- HAProxys' stick tables; judge's findings
+//	    |                    '--> Alertmanager, PagerDuty, Slack, webhooks
 //	    +-------------+-----------+----------> operations: /healthz /readyz /metrics
 //
 // All ports are bound before anything runs; the first part to end stops all;
@@ -71,12 +73,14 @@ type server struct {
 	gate      *gatekeeper // nil where no gate is configured
 	ci        *ciFeed     // nil where no CI server is configured
 	judge     *judge.Judge
+	bursts    *bursts
 	listeners []*syslog.Listener
 	endpoints []*embedded.Server
 	ops       net.Listener // nil when off
 
-	ready    func()       // called when everything runs; for tests and the demo
-	ciCalls  config.Calls // how CI servers are called; for tests
+	ready    func()          // called when everything runs; for tests and the demo
+	ciCalls  config.Calls    // how CI servers are called; for tests
+	proxied  <-chan struct{} // stick tables are read when it is closed; nil: at once. For the demo, whose HAProxy starts later
 	cleanups []cleanup
 }
 
@@ -128,12 +132,18 @@ func (d *server) setup(ctx context.Context) error {
 	if err := d.setupEdge(ctx); err != nil {
 		return err
 	}
+	if err := d.setupBursts(ctx); err != nil {
+		return err
+	}
 	config := ingest.Config{
 		Formats: formats, Keep: ingest.Keep{Query: d.cfg.Keep.Query, Cookies: d.cfg.Keep.Cookies},
 		FlushRows: d.cfg.Flush.Rows, FlushBytes: int(d.cfg.Flush.Bytes), FlushAge: time.Duration(d.cfg.Flush.Age),
 	}
 	if d.gate != nil {
 		config.Denied = d.gate.denied
+	}
+	if d.bursts.watch != nil {
+		config.Stored = d.bursts.watch.Stored
 	}
 	d.pipeline = ingest.New(config, d.store, ingest.NewMetrics(d.registry), d.log)
 	if err := d.listen(); err != nil {
@@ -254,6 +264,7 @@ func (d *server) serve(ctx context.Context) error {
 	d.addEdge(&g)
 	d.addCI(&g)
 	d.addJudge(&g)
+	d.addBursts(&g)
 	if d.ops != nil {
 		srv := d.opsServer()
 		g.Add(func() error { return ignoreClosed(srv.Serve(d.ops)) }, func(error) { _ = srv.Close() })

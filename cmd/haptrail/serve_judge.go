@@ -22,7 +22,7 @@ func newJudge(cfg config.Config, store *schema.Store) *judge.Judge {
 // stops is judged when it runs again.
 func (d *server) addJudge(g *run.Group) {
 	d.judge = newJudge(d.cfg, d.store)
-	d.judge.Metrics, d.judge.Log = judge.NewMetrics(d.registry), d.log
+	d.judge.Metrics, d.judge.Log, d.judge.Found = judge.NewMetrics(d.registry), d.log, d.bursts.desk.Findings
 	ctx, stop := context.WithCancel(context.Background())
 	g.Add(func() error { return d.judge.Run(ctx) }, func(error) { stop() })
 }

@@ -3,9 +3,13 @@ package demo
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +19,8 @@ import (
 )
 
 // helperDir tells the test binary, run once more by TestKilledDemoLeavesNothing,
-// to start a world in that directory and wait to be killed.
+// to start a world in that directory, and an Alertmanager where there is one, and
+// wait to be killed.
 const helperDir = "HAPTRAIL_TEST_DEMO_DIR"
 
 func TestHelperWorld(t *testing.T) {
@@ -37,11 +42,18 @@ func TestHelperWorld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("pids %d %d\n", w.gate.PID(), worker.PID)
+	pids := fmt.Sprintf("pids %d %d", w.gate.PID(), worker.PID)
+	if a, err := StartAlertmanager(t.Context(), filepath.Join(dir, "alerts")); err == nil {
+		pids += fmt.Sprintf(" %d", a.child.command.Process.Pid)
+	} else if !errors.Is(err, ErrNoAlertmanager) {
+		t.Fatal(err)
+	}
+	fmt.Println(pids)
 	time.Sleep(time.Minute)
 }
 
-// A demo that is killed without a chance to clean up takes its HAProxy along.
+// A demo that is killed without a chance to clean up takes its HAProxy along, and its
+// Alertmanager.
 func TestKilledDemoLeavesNothing(t *testing.T) {
 	options := testOptions(t, edgetest.NewSink(t)) // skips where HAProxy is missing
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -55,20 +67,29 @@ func TestKilledDemoLeavesNothing(t *testing.T) {
 	if err := helper.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var master, worker int
-	for lines := bufio.NewScanner(output); worker == 0 && lines.Scan(); {
-		_, _ = fmt.Sscanf(lines.Text(), "pids %d %d", &master, &worker) // other lines are go test's
+	var pids []int
+	for lines := bufio.NewScanner(output); pids == nil && lines.Scan(); {
+		if text, ours := strings.CutPrefix(lines.Text(), "pids "); ours { // other lines are go test's
+			for word := range strings.FieldsSeq(text) {
+				pid, _ := strconv.Atoi(word)
+				pids = append(pids, pid)
+			}
+		}
 	}
 	if err := helper.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = helper.Wait() // "signal: killed"
-	if master == 0 || worker == 0 || master == worker {
-		t.Fatalf("the helper started no world: pids %d and %d", master, worker)
+	want := 3
+	if _, err := findAlertmanager(); err != nil {
+		want = 2
 	}
-	for deadline := time.Now().Add(5 * time.Second); alive(master) || alive(worker); time.Sleep(10 * time.Millisecond) {
+	if slices.Sort(pids); len(slices.Compact(slices.Clone(pids))) != want || pids[0] == 0 {
+		t.Fatalf("the helper started no world: pids %d", pids)
+	}
+	for deadline := time.Now().Add(5 * time.Second); slices.ContainsFunc(pids, alive); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("haproxy (pids %d and %d) outlives the demo that was killed", master, worker)
+			t.Fatalf("of the pids %d some outlive the demo that was killed", pids)
 		}
 	}
 }

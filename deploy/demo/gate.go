@@ -39,8 +39,12 @@ func (w *World) StatsSocket() string {
 	if w.options.Gate != "" {
 		return ""
 	}
-	return filepath.Join(w.options.Dir, "haproxy.sock")
+	return StatsSocketIn(w.options.Dir)
 }
+
+// StatsSocketIn is where the gate's stats socket is in a world with that Dir, before
+// it starts.
+func StatsSocketIn(dir string) string { return filepath.Join(dir, "haproxy.sock") }
 
 // render writes the policy and all that comes of it: keys, maps, configuration.
 func (w *World) render(ctx context.Context) error {

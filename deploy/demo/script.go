@@ -58,9 +58,22 @@ type Request struct {
 	Method, Host, Path string
 	Status             int // as the job read it
 	Decision, Reason   string
+	Burst              bool // one of a burst
 
 	began, ended time.Time
 	lost         bool // no answer, or another than that
+}
+
+// Burst is when the job's burst began and how many requests it had; 0 for none.
+func (r JobResult) Burst() (began time.Time, requests int) {
+	for _, q := range r.Requests {
+		if q.Burst {
+			if requests++; requests == 1 {
+				began = q.began
+			}
+		}
+	}
+	return began, requests
 }
 
 // Count returns how many of the job's requests came to that decision and reason.
@@ -287,7 +300,7 @@ func (p *player) request(ctx context.Context, token string, s step) error {
 	status, err := p.send(ctx, token, s)
 	p.result.Requests = append(p.result.Requests, Request{
 		Method: s.method, Host: hostOf(s.path), Path: s.path,
-		Status: status, Decision: s.want.decision, Reason: s.want.reason,
+		Status: status, Decision: s.want.decision, Reason: s.want.reason, Burst: s.burst,
 		began: began, ended: time.Now(), lost: err != nil || status != s.want.status,
 	})
 	switch {

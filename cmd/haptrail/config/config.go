@@ -16,6 +16,13 @@ type Config struct {
 	// HAPTRAIL_DSN goes before it. Default embedded:/var/lib/haptrail.
 	DSN string `yaml:"dsn"`
 
+	// State is the folder of what the daemon keeps beside the tables: alerts that are
+	// not told yet, and what burst detectors have learned. Made if missing, for its
+	// owner only. Default: the folder state in DIR of embedded:DIR;
+	// /var/lib/haptrail/state with a server. On a disk that a restart empties, alerts
+	// are lost that nobody was told of.
+	State string `yaml:"state"`
+
 	// Engine is for embedded:DIR only.
 	Engine Engine `yaml:"engine"`
 
@@ -56,6 +63,12 @@ type Config struct {
 	// Findings says what is production here, and when the use of tokens and runs is
 	// worth a look (docs/findings.md). What needs it says nothing without protected.
 	Findings finding.Policy `yaml:"findings"`
+
+	// Bursts are found where an identity does far more than it is used to.
+	Bursts Bursts `yaml:"bursts"`
+
+	// Alerts are what people are told of at once.
+	Alerts Alerts `yaml:"alerts"`
 
 	// HTTP serves /healthz, /readyz and /metrics at this address, without
 	// authentication. Default 127.0.0.1:9595; "off" serves nothing.
@@ -228,6 +241,11 @@ func Default() Config {
 			Listen: "127.0.0.1:9596", PollInterval: Duration(time.Minute), Back: Duration(24 * time.Hour),
 			Slack: Duration(5 * time.Minute), LookBack: Duration(7 * 24 * time.Hour),
 		},
+		Bursts: Bursts{
+			Budget: 0.01, Calibrate: "17 4 * * *", History: Duration(14 * 24 * time.Hour),
+			MaxKeys: 100_000, Interval: Duration(2 * time.Second), Load: 0.2,
+		},
+		Alerts:   Alerts{Findings: "high", Bursts: "low", Keep: Duration(24 * time.Hour)},
 		HTTP:     "127.0.0.1:9595",
 		Shutdown: Duration(30 * time.Second),
 		Log:      Log{Level: "info", Format: "text"},

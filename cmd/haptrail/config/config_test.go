@@ -89,13 +89,14 @@ func TestEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, section := range map[string]any{"engine": c.Engine, "edge": c.Edge} {
+	for name, section := range map[string]any{"engine": c.Engine, "edge": c.Edge, "bursts": c.Bursts, "alerts": c.Alerts} {
 		for name, unset := range zeroFields(reflect.ValueOf(section), name) {
 			t.Errorf("%s is not set: %v", name, unset)
 		}
 	}
 	want := map[string][2]string{
 		"dsn":         {c.DSN, "embedded:testdata/data"},
+		"state":       {c.State, "testdata/state"},
 		"library":     {c.Engine.Library, "testdata/lib/libchdb.so"},
 		"socket":      {c.Engine.Socket, "testdata/engine.sock"},
 		"password":    {c.Engine.HTTP.Users[0].PasswordFile, "testdata/secrets/grafana"},
@@ -266,7 +267,7 @@ func TestExampleIsTrue(t *testing.T) {
 	examples := regexp.MustCompile(`(?m)^# ( *(?:- )?[a-z_]+:(?: .*)?| +- .*)$`)
 	if loaded, err := Parse(examples.ReplaceAll(text, []byte("$1"))); err != nil {
 		t.Errorf("%s, examples uncommented: %v", path, err)
-	} else if loaded.Engine.HTTP == nil || len(loaded.Formats) != 2 || len(loaded.Listeners) != 2 || len(loaded.CI.Sources) != 2 || loaded.Retention == 0 || loaded.Vars == nil {
+	} else if loaded.Engine.HTTP == nil || len(loaded.Formats) != 2 || len(loaded.Listeners) != 2 || len(loaded.CI.Sources) != 2 || loaded.State == "" || len(loaded.Bursts.Proxies) != 2 || loaded.Bursts.Proxies[0].Peers == nil || len(loaded.Alerts.Channels) != 4 || loaded.Retention == 0 || loaded.Vars == nil {
 		t.Errorf("an example was not uncommented: %+v", loaded)
 	}
 }
@@ -299,7 +300,7 @@ func TestEveryFieldIsExplained(t *testing.T) {
 		}
 		return true
 	}
-	for _, name := range []string{"config.go", "ci.go"} {
+	for _, name := range []string{"config.go", "ci.go", "bursts.go", "alerts.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)

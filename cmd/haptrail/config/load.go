@@ -67,8 +67,8 @@ func decode(text []byte) (Config, strictyaml.Places, error) {
 	return c, places, nil
 }
 
-// unknownKey is the end of an error for which no key was found that is alike.
-var unknownKey = regexp.MustCompile(`unknown key "(\w+)"$`)
+// unknownKey is the end of an error for an unknown key, with the one that is alike.
+var unknownKey = regexp.MustCompile(`unknown key "(\w+)"(: did you mean "(\w+)"\?)?$`)
 
 // whereSecretsStand says to who wrote a secret into the file how to do without.
 func whereSecretsStand(err error) error {
@@ -76,7 +76,10 @@ func whereSecretsStand(err error) error {
 	if m == nil || !slices.Contains(strictyaml.Keys(reflect.TypeFor[Config]()), m[1]+"_file") {
 		return err
 	}
-	return fmt.Errorf("%w: secrets stand elsewhere: write %s_file or %s_env", err, m[1], m[1])
+	if m[3] != "" && m[3] != m[1]+"_file" && m[3] != m[1]+"_env" {
+		return err // another key is meant
+	}
+	return fmt.Errorf("%s: secrets stand elsewhere: write %s_file or %s_env", strings.TrimSuffix(err.Error(), m[2]), m[1], m[1])
 }
 
 // UnmarshalYAML lets a format be a built-in's name alone.
@@ -92,7 +95,7 @@ func (f *Format) UnmarshalYAML(node ast.Node) error {
 // resolve makes paths absolute, from the configuration file's folder.
 func (c *Config) resolve(dir string) {
 	c.DSN = resolveDSN(c.DSN, dir)
-	paths := []*string{&c.Engine.Library}
+	paths := []*string{&c.State, &c.Engine.Library}
 	if c.Engine.Socket != "off" {
 		paths = append(paths, &c.Engine.Socket)
 	}
@@ -118,6 +121,7 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	paths = append(paths, c.CI.files()...)
+	paths = append(paths, c.Alerts.files()...)
 	for _, p := range paths {
 		if *p != "" {
 			*p = absolute(*p, dir)

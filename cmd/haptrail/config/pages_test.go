@@ -159,6 +159,50 @@ func TestPagesLoad(t *testing.T) {
 	}
 }
 
+// pages are the README and all of docs, by their paths from the repository's root.
+func pages(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join("..", "..", "..", "docs", "*.md"))
+	if err != nil || len(all) < 3 {
+		t.Fatalf("%d pages, error %v", len(all), err)
+	}
+	for i := range all {
+		all[i] = "docs/" + filepath.Base(all[i])
+	}
+	return append(all, "README.md")
+}
+
+// TestConfigurationsOfPages: what any page shows of haptrail.yaml loads, and the page
+// of bursts shows their section.
+func TestConfigurationsOfPages(t *testing.T) {
+	topLevel := map[string]bool{}
+	for i := range reflect.TypeFor[Config]().NumField() {
+		topLevel[reflect.TypeFor[Config]().Field(i).Tag.Get("yaml")] = true
+	}
+	loaded := 0
+	for _, page := range pages(t) {
+		bursts := 0
+		for _, m := range yamlBlock.FindAllStringSubmatch(repositoryFile(t, strings.Split(page, "/")...), -1) {
+			keys := regexp.MustCompile(`(?m)^([a-z_]+):`).FindAllStringSubmatch(m[1], -1)
+			if len(keys) == 0 || slices.ContainsFunc(keys, func(key []string) bool { return !topLevel[key[1]] }) {
+				continue // a policy, or another program's
+			}
+			if _, err := Parse([]byte(m[1])); err != nil {
+				t.Errorf("%s: %v\n%s", page, err, m[1])
+				continue
+			}
+			loaded++
+			bursts += strings.Count("\n"+m[1], "\nbursts:")
+		}
+		if page == "docs/bursts.md" && bursts == 0 {
+			t.Errorf("%s shows no section bursts", page)
+		}
+	}
+	if loaded < 7 {
+		t.Errorf("%d examples loaded", loaded)
+	}
+}
+
 // TestFlagsOfPages: a command that a page shows has the flags that it shows.
 func TestFlagsOfPages(t *testing.T) {
 	code := ""
@@ -183,8 +227,8 @@ func TestFlagsOfPages(t *testing.T) {
 		flags["--"+name] = true
 	}
 	shown := 0
-	for _, path := range []string{"README.md", "docs/findings.md", "docs/attribution.md"} {
-		for _, line := range regexp.MustCompile(`(?m)(?:^\$ |\x60)haptrail (?:trail|findings|import|check|serve)\b[^\n\x60]*`).FindAllString(repositoryFile(t, strings.Split(path, "/")...), -1) {
+	for _, path := range pages(t) {
+		for _, line := range regexp.MustCompile(`(?m)(?:^\$ |\x60)haptrail (?:trail|findings|bursts|alerts|import|check|serve)\b[^\n\x60]*`).FindAllString(repositoryFile(t, strings.Split(path, "/")...), -1) {
 			for _, flag := range regexp.MustCompile(`--[a-z-]+`).FindAllString(line, -1) {
 				if shown++; !flags[flag] {
 					t.Errorf("%s: %s: no command has %s", path, line, flag)

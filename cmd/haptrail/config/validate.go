@@ -65,6 +65,8 @@ func (c *Config) validate(places strictyaml.Places) error {
 	c.validateFormats(fault)
 	c.validateEdge(fault)
 	c.validateCI(fault)
+	c.validateBursts(fault)
+	c.validateAlerts(fault)
 	for _, f := range c.Findings.Check() {
 		fault("findings."+f.Field, "%v", f.Err)
 	}

@@ -53,6 +53,9 @@ type Judge struct {
 	LookBack time.Duration
 	// Policy is what findings are made by; nil looks for none.
 	Policy *finding.Policy
+	// Found is told the findings that were stored, of each look those that it made.
+	// It may be told the same ones again. May be nil.
+	Found func([]finding.Finding)
 
 	Metrics *Metrics
 	Log     *slog.Logger

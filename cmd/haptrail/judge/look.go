@@ -48,6 +48,9 @@ func (j *Judge) look(ctx context.Context) error {
 		if err := j.Store.InsertFindings(ctx, rows); err != nil {
 			return wrap("findings", err)
 		}
+		if j.Found != nil {
+			j.Found(found)
+		}
 		if err := w.remember(ctx); err != nil {
 			return wrap("findings", err)
 		}

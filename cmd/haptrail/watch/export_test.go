@@ -1,0 +1,36 @@
+package watch
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+
+	"github.com/haptrail/haptrail/analyze/burst"
+)
+
+// Judging tells whether what is counted is judged by now.
+func (w *Watch) Judging() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.judging
+}
+
+// Expects tells whether load of a key is announced, so that its next burst is none.
+func (w *Watch) Expects(key string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all[requestsOfIdentity].detector.Expected(key, time.Now()) == math.Inf(1)
+}
+
+// Limits are the thresholds of a kind that were calibrated; "" for the built-in ones.
+func (w *Watch) Limits(name string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.all {
+		if s.kind.name() == name && s.limits != (burst.Thresholds{}) {
+			text, _ := json.Marshal(s.limits)
+			return string(text)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,306 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/haptrail/haptrail/report/alert"
+	"github.com/haptrail/haptrail/runtimeapi"
+	"github.com/haptrail/haptrail/runtimeapi/peers"
+	"github.com/haptrail/haptrail/runtimeapi/poll"
+)
+
+// Proxy is a HAProxy and its stick tables.
+type Proxy struct {
+	Name   string
+	Socket string // of level operator
+	Tables []string
+	// Peers is how to listen to it as one of its peers; nil: its tables are polled.
+	Peers *peers.Proxy
+}
+
+// FeedOptions are those of Feeds.
+type FeedOptions struct {
+	Proxies  []Proxy
+	Interval time.Duration // of polls
+	Load     float64       // poll.Options.Budget
+	OnCall   OnCall
+	// FaultAfter is how long a table may be unreadable before people are told. Default
+	// a minute: a HAProxy that is started anew is none of their business.
+	FaultAfter time.Duration
+
+	Polls *poll.Metrics
+	Peers *peers.Metrics
+	Log   *slog.Logger
+}
+
+// Feeds bring a Watch what the stick tables of HAProxys count.
+//
+//	HAProxy --peers protocol--> feed --+--> Watch.Sample
+//	HAProxy --show table------> poll --+
+//	                 where there is no feed, or while it fails
+type Feeds struct {
+	FeedOptions
+	watch *Watch
+	all   []*feed
+}
+
+// feed is one HAProxy's.
+type feed struct {
+	Proxy
+	client *runtimeapi.Client
+	peers  *peers.Feed
+	polled atomic.Int64 // when a poll stood in for the peers last, in Unix nanoseconds
+
+	mu     sync.Mutex
+	poller *poll.Poller // nil while nothing is polled
+
+	// Owned by look.
+	failing map[string]time.Time // since when, by table
+	alerted map[string]bool
+}
+
+// The pauses of standing in, and of looking how it goes.
+const (
+	standInAfter = 3 * time.Second // that the peers do not tell of a table
+	lookEvery    = 2 * time.Second
+)
+
+// NewFeeds makes them; nothing is read before Run.
+func NewFeeds(o FeedOptions, w *Watch) (*Feeds, error) {
+	o.FaultAfter = cmp.Or(o.FaultAfter, time.Minute)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	f := &Feeds{FeedOptions: o, watch: w}
+	for _, p := range o.Proxies {
+		// A poll rests in between for up to an interval.
+		client, err := runtimeapi.New(p.Socket, runtimeapi.Options{Timeout: 10*time.Second + 2*o.Interval})
+		if err != nil {
+			return nil, fmt.Errorf("proxy %s: %w", p.Name, err)
+		}
+		one := &feed{Proxy: p, client: client, failing: map[string]time.Time{}, alerted: map[string]bool{}}
+		if p.Peers != nil {
+			one.peers, err = peers.New(*p.Peers, peers.Options{Metrics: o.Peers, Log: o.Log}, func(s poll.Sample) { f.push(one, s) })
+			if err != nil {
+				return nil, fmt.Errorf("proxy %s: %w", p.Name, err)
+			}
+		}
+		if _, err := f.poller(one); err != nil {
+			return nil, err
+		}
+		f.all = append(f.all, one)
+	}
+	return f, nil
+}
+
+// push takes a sample of the peers protocol. What happened while there was no
+// connection was polled, if polls stood in.
+func (f *Feeds) push(one *feed, s poll.Sample) {
+	away := s.Elapsed > 2*time.Second
+	if away && s.At.Sub(time.Unix(0, one.polled.Load())) < s.Elapsed+f.Interval {
+		return
+	}
+	f.watch.Sample(s)
+}
+
+func (f *Feeds) poller(one *feed) (*poll.Poller, error) {
+	proxy := poll.Proxy{Name: one.Name, Client: one.client, Tables: one.Tables}
+	return poll.New([]poll.Proxy{proxy}, poll.Options{
+		Interval: f.Interval, MaxInterval: max(time.Minute, f.Interval), Budget: f.Load, Metrics: f.Polls, Log: f.Log,
+	}, f.watch.Sample)
+}
+
+// Run reads until ctx ends.
+func (f *Feeds) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for _, one := range f.all {
+		if one.peers == nil {
+			all.Go(func() { f.poll(ctx, one) })
+			continue
+		}
+		all.Go(func() { _ = one.peers.Run(ctx) })
+		all.Go(func() { f.standIn(ctx, one) })
+	}
+	all.Go(func() { f.look(ctx) })
+	all.Wait()
+	return nil
+}
+
+// poll polls a HAProxy's tables until ctx ends.
+func (f *Feeds) poll(ctx context.Context, one *feed) {
+	poller, err := f.poller(one)
+	if err != nil {
+		f.Log.Error("stick tables cannot be polled", "proxy", one.Name, "error", err) // NewFeeds made one before
+		return
+	}
+	one.mu.Lock()
+	one.poller = poller
+	one.mu.Unlock()
+	_ = poller.Run(ctx)
+	one.mu.Lock()
+	one.poller = nil
+	one.mu.Unlock()
+}
+
+// standIn polls while the peers protocol does not tell of every table.
+func (f *Feeds) standIn(ctx context.Context, one *feed) {
+	var polls sync.WaitGroup
+	defer polls.Wait()
+	var stop context.CancelFunc
+	blind := time.Now()
+	tick := time.NewTicker(standInAfter / 6)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			if stop != nil {
+				stop()
+			}
+			return
+		case <-tick.C:
+		}
+		status := one.peers.Status()
+		covered := !slices.ContainsFunc(one.Tables, func(table string) bool { return !status.Covers(table) })
+		switch {
+		case covered && stop != nil:
+			f.Log.Info("HAProxy tells of its stick tables by the peers protocol again; polls end", "proxy", one.Name)
+			stop()
+			polls.Wait()
+			stop, blind = nil, time.Time{}
+		case covered:
+			blind = time.Time{}
+		case blind.IsZero():
+			blind = time.Now()
+		case stop == nil && time.Since(blind) >= standInAfter:
+			f.Log.Warn("stick tables are polled: HAProxy does not tell of them by the peers protocol", "proxy", one.Name, "problem", status.Problem)
+			var polling context.Context
+			polling, stop = context.WithCancel(ctx)
+			polls.Go(func() { f.poll(polling, one) })
+		}
+		if stop != nil {
+			one.polled.Store(time.Now().UnixNano())
+		}
+	}
+}
+
+// look tells the watch whether it sees, and people on call of tables that it does not
+// see.
+func (f *Feeds) look(ctx context.Context) {
+	f.endFaults()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			f.lookOnce(now)
+		}
+	}
+}
+
+func (f *Feeds) lookOnce(now time.Time) {
+	sees, identities := false, false
+	for _, one := range f.all {
+		problems := one.problems()
+		for _, table := range one.Tables {
+			problem, failed := problems[table]
+			if f.watch.Tables[table].kind() == requestsOfIdentity {
+				identities = true
+				sees = sees || !failed
+			}
+			f.fault(one, table, problem, failed, now)
+		}
+	}
+	if identities {
+		f.watch.Sees(sees, now)
+	}
+}
+
+// problems are why tables cannot be read now, by table.
+func (one *feed) problems() map[string]string {
+	problems := map[string]string{}
+	peered := ""
+	if one.peers != nil {
+		status := one.peers.Status()
+		peered = cmp.Or(status.Problem, "HAProxy does not tell of it by the peers protocol")
+		for _, table := range one.Tables {
+			if !status.Covers(table) {
+				problems[table] = peered
+			}
+		}
+	}
+	one.mu.Lock()
+	poller := one.poller
+	one.mu.Unlock()
+	if poller == nil {
+		return problems
+	}
+	for _, s := range poller.Status() {
+		switch s.State {
+		case poll.StateOK:
+			delete(problems, s.Table)
+		case poll.StateUnknown:
+			problems[s.Table] = cmp.Or(problems[s.Table], "it was not read yet")
+		default:
+			problems[s.Table] = s.Problem
+		}
+	}
+	return problems
+}
+
+const stickTableFault = "stick_table"
+
+func faultKey(proxy, table string) string {
+	return alert.Key(kindFault, stickTableFault, proxy, table)
+}
+
+// fault has people know that a table cannot be read for a while, and when it can.
+func (f *Feeds) fault(one *feed, table, problem string, failed bool, now time.Time) {
+	since, known := one.failing[table]
+	switch {
+	case !failed:
+		delete(one.failing, table)
+		if one.alerted[table] {
+			delete(one.alerted, table)
+			f.OnCall.Resolve(faultKey(one.Name, table), now)
+		}
+	case !known:
+		one.failing[table] = now
+	case now.Sub(since) >= f.FaultAfter && !one.alerted[table]:
+		one.alerted[table] = true
+		f.OnCall.Fire(alert.Alert{
+			Key: faultKey(one.Name, table), Kind: kindFault, Severity: alert.Medium, StartsAt: since,
+			Title: fmt.Sprintf("haptrail cannot read stick table %s of %s", table, one.Name), Text: problem,
+			Labels:  map[string]string{"fault": stickTableFault, "proxy": one.Name, "table": table},
+			Command: "haptrail check",
+		})
+	}
+}
+
+// endFaults ends what is still told of tables from before a restart: they begin anew,
+// if they still cannot be read.
+func (f *Feeds) endFaults() {
+	for _, a := range f.OnCall.Firing(kindFault) {
+		if a.Labels["fault"] != stickTableFault {
+			continue
+		}
+		ours := slices.ContainsFunc(f.all, func(one *feed) bool {
+			mine := one.Name == a.Labels["proxy"] && slices.Contains(one.Tables, a.Labels["table"])
+			if mine {
+				one.failing[a.Labels["table"]], one.alerted[a.Labels["table"]] = a.StartsAt, true
+			}
+			return mine
+		})
+		if !ours {
+			f.OnCall.Resolve(a.Key, time.Now())
+		}
+	}
+}

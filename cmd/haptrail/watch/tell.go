@@ -1,0 +1,239 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/haptrail/haptrail/analyze/burst"
+	"github.com/haptrail/haptrail/report/alert"
+	"github.com/haptrail/haptrail/schema"
+)
+
+// The kinds of alerts.
+const (
+	kindBurst = "burst"
+	kindFault = "fault"
+)
+
+// Looking a burst's requests up: their lines come a second or two after the counts
+// of a stick table, and what they are attributed to later still.
+const (
+	atOnce     = 500 * time.Millisecond // for all bursts that begin together, before people are told
+	atOnceMost = 3                      // where more begin, people are told first
+	settle     = 5 * time.Second        // after a burst's start and end, until it is looked up again
+	lookFor    = 5 * time.Second        // at most
+	lookMost   = 500 * time.Millisecond // of each turn
+	rowsKept   = 20
+	linesKept  = 8 // of an alert's text, one for each burst
+)
+
+// wanted is a burst whose requests are to be looked up.
+type wanted struct {
+	burst *burstOf
+	due   time.Time
+	last  bool // the burst is over
+}
+
+func (b *book) want(o *burstOf, due time.Time, last bool) {
+	b.wanted = append(b.wanted, wanted{o, due, last})
+}
+
+// lookAtOnce looks up the requests of bursts that have begun, as far as that keeps
+// nobody waiting.
+func (b *book) lookAtOnce(ctx context.Context, begun []*burstOf) {
+	asking, cancel := context.WithTimeout(ctx, atOnce)
+	defer cancel()
+	for _, o := range begun {
+		if len(begun) <= atOnceMost {
+			_, _ = b.look(asking, o) // it is looked up again
+		}
+		b.want(o, time.Now().Add(settle), false)
+	}
+}
+
+// lookAgain looks up what is due, for a short while.
+func (b *book) lookAgain(ctx context.Context, now time.Time) {
+	for len(b.wanted) > 0 && time.Since(now) < lookMost && ctx.Err() == nil {
+		i := slices.IndexFunc(b.wanted, func(w wanted) bool { return !w.due.After(now) })
+		if i < 0 {
+			return
+		}
+		w := b.wanted[i]
+		b.wanted = slices.Delete(b.wanted, i, i+1)
+		asking, cancel := context.WithTimeout(ctx, lookFor)
+		changed, err := b.look(asking, w.burst)
+		cancel()
+		if err != nil {
+			b.Log.Warn("a burst has no evidence: its requests cannot be looked up", "id", w.burst.row.ID, "error", err)
+			continue
+		}
+		if !changed {
+			continue
+		}
+		w.burst.row.Updated = time.Now().UTC()
+		b.rows[w.burst.row.ID] = w.burst.row
+		if w.burst.subject.open > 0 {
+			b.alert(w.burst.subject, time.Now())
+		}
+	}
+}
+
+// look looks up what a burst's requests asked for, and from which run most of them
+// came.
+func (b *book) look(ctx context.Context, o *burstOf) (changed bool, err error) {
+	r := &o.row
+	query := schema.EvidenceQuery{
+		Since: r.Start.Add(-max(time.Duration(r.Window)*time.Second, 10*time.Second)), Until: time.Now().Add(time.Hour),
+		Identity: r.Identity, Limit: rowsKept,
+	}
+	if r.State != schema.BurstOpen {
+		query.Until = r.End.Add(time.Second)
+	}
+	if r.Of == ofAddress {
+		if query.Client, err = netip.ParseAddr(r.Key); err != nil {
+			return false, nil
+		}
+	}
+	if query.Identity == "" && !query.Client.IsValid() {
+		return false, nil
+	}
+	rows, err := b.Store.BurstEvidence(ctx, query)
+	if err != nil || len(rows) == 0 {
+		return false, err
+	}
+	text, err := json.Marshal(rows)
+	if err != nil || string(r.Evidence) == string(text) {
+		return false, err
+	}
+	r.Evidence = schema.JSONText(text)
+	if i := slices.IndexFunc(rows, func(e schema.BurstEvidence) bool { return e.Run != "" }); i >= 0 {
+		r.Project, r.Run, r.Commit, r.Author, r.Grade = rows[i].Project, rows[i].Run, rows[i].Commit, rows[i].Author, rows[i].Grade
+	}
+	r.Role = cmp.Or(r.Role, rows[0].Role)
+	return true, nil
+}
+
+// alert has people know what is true of a subject.
+func (b *book) alert(s *subject, at time.Time) {
+	if s.open == 0 {
+		delete(b.subjects, s.key)
+		if s.fired {
+			b.OnCall.Fire(b.compose(s)) // how it ended
+			b.OnCall.Resolve(s.key, at)
+		}
+		return
+	}
+	a := b.compose(s)
+	if b.Least == 0 || a.Severity < b.Least && !s.fired {
+		return
+	}
+	s.fired = true
+	b.OnCall.Fire(a)
+}
+
+// severities are the detectors' as people on call know them.
+var severities = map[burst.Severity]alert.Severity{burst.Low: alert.Low, burst.Medium: alert.Medium, burst.High: alert.High}
+
+// compose words the alert of all bursts of a subject: the worst one first.
+func (b *book) compose(s *subject) alert.Alert {
+	all := slices.Clone(s.bursts)
+	slices.SortFunc(all, func(x, y *burstOf) int {
+		return cmp.Or(cmp.Compare(y.level, x.level), x.row.Start.Compare(y.row.Start), strings.Compare(x.row.ID, y.row.ID))
+	})
+	worst := &all[0].row
+	a := alert.Alert{
+		Key: s.key, Kind: kindBurst, Severity: severities[all[0].level], Identity: cmp.Or(worst.Identity, worst.Key),
+		Title: title(worst), Run: worst.Run, Commit: worst.Commit, StartsAt: worst.Start,
+		Labels:  map[string]string{"of": worst.Of, "issuer": worst.Issuer},
+		Numbers: map[string]float64{}, Command: "haptrail bursts explain " + worst.ID,
+	}
+	if worst.Of == ofEndpoint { // the alert is the identity's, wherever it began
+		a.Labels["of"] = ofIdentity
+	}
+	var lines []string
+	for i, o := range all {
+		r := &o.row
+		if i == linesKept {
+			lines = append(lines, fmt.Sprintf("and %d more", len(all)-i))
+		}
+		a.StartsAt = earlier(a.StartsAt, r.Start)
+		line := r.Reason
+		if r.Endpoint != "" {
+			line = r.Endpoint + ": " + line
+		}
+		if i < linesKept {
+			lines = append(lines, line)
+		}
+		window := r.Measure + "_" + strconv.Itoa(int(r.Window)) + "s"
+		a.Numbers[window] = max(a.Numbers[window], float64(r.Peak))
+	}
+	a.Numbers["expected"], a.Numbers["high_water"], a.Numbers["total"] = float64(worst.Expected), worst.High, float64(worst.Total)
+	if worst.Run != "" {
+		lines = append(lines, fmt.Sprintf("Run %s of %s, commit %s by %s (%s).", worst.Run, worst.Project, short(worst.Commit), cmp.Or(worst.Author, "an unknown author"), worst.Grade))
+	}
+	a.Text = strings.Join(lines, "\n")
+	a.Evidence = evidence(worst.Evidence)
+	if link := b.link(worst); link != "" {
+		a.Links = []alert.Link{{Text: "dashboard", URL: link}}
+	}
+	return a
+}
+
+func title(r *schema.BurstRow) string {
+	switch {
+	case r.Endpoint != "":
+		return fmt.Sprintf("Burst of %s: %s at %s", r.Measure, r.Identity, r.Endpoint)
+	case r.Identity != "":
+		return fmt.Sprintf("Burst of %s: %s", r.Measure, r.Identity)
+	}
+	return fmt.Sprintf("Burst of %s: %s %s", r.Measure, r.Of, r.Key)
+}
+
+func evidence(text schema.JSONText) []alert.Evidence {
+	var rows []schema.BurstEvidence
+	if json.Unmarshal([]byte(text), &rows) != nil {
+		return nil // it has none yet
+	}
+	all := make([]alert.Evidence, len(rows))
+	for i, r := range rows {
+		all[i] = alert.Evidence{
+			Time: r.First, Method: r.Method, Endpoint: r.Endpoint, Decision: r.Decision, Run: r.Run, Requests: r.Requests,
+		}
+		if !r.Network.IsUnspecified() {
+			all[i].Network = r.Network.String()
+		}
+	}
+	return all
+}
+
+// link is the dashboard's address for a burst: with the variable identity and the time
+// around it, as Grafana reads them.
+func (b *book) link(r *schema.BurstRow) string {
+	u, err := url.Parse(b.ExternalURL)
+	if err != nil || b.ExternalURL == "" {
+		return ""
+	}
+	query := u.Query()
+	query.Set("var-identity", cmp.Or(r.Identity, r.Key))
+	query.Set("from", strconv.FormatInt(r.Start.Add(-10*time.Minute).UnixMilli(), 10))
+	query.Set("to", strconv.FormatInt(r.Start.Add(20*time.Minute).UnixMilli(), 10))
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func short(commit string) string { return commit[:min(len(commit), 10)] }
