@@ -20,6 +20,8 @@ import (
 	"github.com/haptrail/haptrail/edge/edgetest"
 	"github.com/haptrail/haptrail/edge/keys"
 	"github.com/haptrail/haptrail/edge/policy"
+	"github.com/haptrail/haptrail/runtimeapi/peers"
+	"github.com/haptrail/haptrail/runtimeapi/poll"
 )
 
 const applyPolicy = `
@@ -414,6 +416,47 @@ func TestCountersOutliveReload(t *testing.T) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the counters are gone: %s", reply)
+		}
+	}
+}
+
+// TestFeed: with gate.feed haptrail hears of the gate's counts as its peer.
+func TestFeed(t *testing.T) {
+	edgetest.Binary(t)
+	root := edgetest.Root(t)
+	signer := edgetest.NewSigner(t, "k1", jose.RS256, 0)
+	edgetest.WriteJWKS(t, filepath.Join(root, "jwks/one.json"), signer)
+	address := freeAddress(t)
+	a := applied{edgetest.Start(t, root, strings.Replace(applyPolicy, "log: $LOG", `log: $LOG, feed: true, peer: "`+address+`"`, 1), edgetest.Options{Master: true}), signer}
+	counted := make(chan uint64, 100)
+	feed, err := peers.New(peers.Proxy{Name: "gate", Address: address, Local: "haptrail_feed", Remote: "haptrail", Tables: []string{"haptrail_identity"}}, peers.Options{}, func(s poll.Sample) {
+		if m, ok := s.Measure("http_req_cnt"); ok && strings.HasSuffix(s.Key, "|job") {
+			counted <- m.Delta
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- feed.Run(ctx) }()
+	defer func() { stop(); <-done }()
+	for deadline := time.Now().Add(20 * time.Second); !feed.Status().Covers("haptrail_identity"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", feed.Status())
+		}
+	}
+	token := a.signer.Token(t, a.claims("acme/x"))
+	for range 5 {
+		get(t, a.URL+"/artifacts/x", token)
+	}
+	timeout := time.After(10 * time.Second)
+	for sum := uint64(0); sum < 5; {
+		select {
+		case n := <-counted:
+			sum += n
+		case <-timeout:
+			t.Fatalf("%d of 5 requests were told: %+v", sum, feed.Status())
 		}
 	}
 }

@@ -250,9 +250,10 @@ func TestParsePeers(t *testing.T) {
 	const reply = "0x5: [23/Nov/2026:19:36:22] id=pp disabled=0 flags=0x11 resync_timeout=4s task_calls=1\n" +
 		"  0x6: id=me(local,inactive) addr=127.0.0.1:10924 last_status=NONE last_hdshk=<NEVER>\n        shared tables:\n" +
 		"          0x7 local_id=2 remote_id=0 flags=0x0 remote_data=0x0\n              table:0x8 id=st update=0 localupdate=0 commitupdate=0 refcnt=1\n" +
-		"              table:0x9 id=pp/tt update=0 localupdate=0\n              table:0x8 id=st update=0 localupdate=0\n              table:0x8 id=\n"
+		"              table:0x9 id=pp/tt update=0 localupdate=0\n              table:0x8 id=st update=0 localupdate=0\n              table:0x8 id=\n" +
+		"  0xb: id=b(remote,x(remote,active) addr=127.0.0.1:10925 last_status=ESTA\n              table:0x8 id=st update=0 localupdate=0\n              table:0x8 id=st update=1\n"
 	c, _ := script(t, tables, reply+"\n")
-	if have, err := c.SharedTables(t.Context()); err != nil || !reflect.DeepEqual(have, []string{"st", "pp/tt"}) {
-		t.Errorf("%q, %v", have, err)
+	if have, err := c.SharedTables(t.Context()); err != nil || !reflect.DeepEqual(have, []SharedTable{{Name: "st", Others: []string{"b(remote,x"}}, {Name: "pp/tt"}}) {
+		t.Errorf("%+v, %v", have, err)
 	}
 }

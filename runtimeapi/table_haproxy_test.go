@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -273,7 +274,7 @@ func TestTableRealLevels(t *testing.T) {
 		if _, err := c.Tables(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if shared, err := c.SharedTables(t.Context()); err != nil || !slices.Equal(shared, []string{"pp/shared"}) {
+		if shared, err := c.SharedTables(t.Context()); err != nil || !reflect.DeepEqual(shared, []SharedTable{{Name: "pp/shared"}}) {
 			t.Errorf("%q, %v", shared, err)
 		}
 		for what, err := range map[string]error{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -137,9 +138,17 @@ func (c *Client) doTable(ctx context.Context, cmd command, table string, data []
 	return c.refuseTable(cmd, table, reply, data)
 }
 
-// SharedTables are the names of the tables that peers fill, too ("show peers",
-// level user): after a reload the old worker does, and at any time other proxies.
-func (c *Client) SharedTables(ctx context.Context) ([]string, error) {
+// SharedTable is a stick table of a peers section.
+type SharedTable struct {
+	Name string
+	// Others are the peers besides HAProxy itself that the section names, connected or
+	// not: other proxies that fill the table, and listeners such as package peers.
+	Others []string
+}
+
+// SharedTables are the tables that peers fill, too ("show peers", level user): after
+// a reload the old worker does, and at any time other proxies, where there are any.
+func (c *Client) SharedTables(ctx context.Context) ([]SharedTable, error) {
 	reply, err := c.ask(ctx, of("show", "peers"))
 	if err != nil {
 		return nil, err
@@ -150,22 +159,36 @@ func (c *Client) SharedTables(ctx context.Context) ([]string, error) {
 	return parsePeers(reply), nil
 }
 
-// parsePeers finds "table:0x5581... id=NAME update=..." lines, one for each table
-// and peer.
-func parsePeers(reply string) []string {
-	var names []string
-	seen := map[string]bool{}
+// parsePeers reads "0x5581... id=NAME(remote,active) ..." lines, one for each peer, and
+// below them "table:0x5581... id=NAME update=..." ones, one for each of its tables.
+func parsePeers(reply string) []SharedTable {
+	var tables []SharedTable
+	peer, remote := "", false
 	for line := range strings.Lines(reply) {
-		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "table:0x")
-		if !ok {
+		line = strings.TrimSpace(line)
+		if rest, ok := strings.CutPrefix(line, "table:0x"); ok {
+			_, rest, _ = strings.Cut(rest, " id=")
+			name, _, ok := strings.Cut(rest, " update=")
+			if !ok {
+				continue
+			}
+			i := slices.IndexFunc(tables, func(t SharedTable) bool { return t.Name == name })
+			if i < 0 {
+				i = len(tables)
+				tables = append(tables, SharedTable{Name: name})
+			}
+			if remote && !slices.Contains(tables[i].Others, peer) {
+				tables[i].Others = append(tables[i].Others, peer)
+			}
 			continue
 		}
-		_, rest, _ = strings.Cut(rest, " id=")
-		name, _, ok := strings.Cut(rest, " update=")
-		if ok && !seen[name] {
-			seen[name] = true
-			names = append(names, name)
+		if _, rest, ok := strings.Cut(line, ": id="); ok && strings.HasPrefix(line, "0x") {
+			if at := strings.LastIndex(rest, "(remote,"); at >= 0 {
+				peer, remote = rest[:at], true
+			} else if strings.Contains(rest, "(local,") {
+				peer, remote = "", false
+			}
 		}
 	}
-	return names
+	return tables
 }

@@ -67,8 +67,10 @@ func (c *burstsReplayCmd) Run(ctx context.Context, s streams) error {
 		columns = scoreColumns
 	}
 	p := newPrinter[replayRow](s.out, c.Output, columns)
-	p.empty = "No bursts."
-	return errors.Join(c.replay(ctx, replay, in, p), p.close())
+	if err = c.replay(ctx, replay, in, p); err == nil {
+		p.empty = "No bursts."
+	}
+	return errors.Join(err, p.close())
 }
 
 // options are the detector's.

@@ -128,7 +128,7 @@ func (p *proxyCheck) tables(ctx context.Context, r *report, elsewhere map[string
 			continue
 		}
 		p.warnOfTable(r, what, table)
-		p.sharing(r, what, t.Name, slices.Contains(shared, t.Name), elsewhere)
+		p.sharing(r, what, t.Name, shared, elsewhere)
 	}
 }
 
@@ -194,17 +194,24 @@ func (p *proxyCheck) warnOfTable(r *report, what string, table runtimeapi.Table)
 }
 
 // sharing says what it means that peers fill a table, or that they do not.
-func (p *proxyCheck) sharing(r *report, what, table string, isShared bool, elsewhere map[string]string) {
+func (p *proxyCheck) sharing(r *report, what, table string, shared []runtimeapi.SharedTable, elsewhere map[string]string) {
+	i := slices.IndexFunc(shared, func(s runtimeapi.SharedTable) bool { return s.Name == table })
+	if i < 0 {
+		if p.Peers != nil {
+			r.add(what, hint(errors.New("peers are configured, and the table is in no peers section: HAProxy would tell nothing of it"),
+				`add "peers SECTION" to its stick-table line and reload HAProxy`), "")
+		}
+		return
+	}
+	others := slices.DeleteFunc(slices.Clone(shared[i].Others), func(peer string) bool { return p.Peers != nil && peer == p.Peers.Local })
 	switch other, twice := elsewhere[table]; {
-	case !isShared && p.Peers != nil:
-		r.add(what, hint(errors.New("peers are configured, and the table is in no peers section: HAProxy would tell nothing of it"),
-			`add "peers SECTION" to its stick-table line and reload HAProxy`), "")
-	case !isShared:
+	case len(others) == 0:
+		r.add(what, nil, "a reload keeps what was counted")
 	case twice:
-		r.add(what, nil, fmt.Sprintf("peers fill it, too, and so they do that of %s: one of the two is listened to, for each has all counts", other))
+		r.add(what, nil, fmt.Sprintf("it is shared with %s, and so is that of %s: one of the two is listened to, for each has all counts", strings.Join(others, ", "), other))
 	default:
 		elsewhere[table] = p.Name
-		r.add(what, nil, "peers fill it, too: what other proxies count is taken for this one's (not where its peers are only HAProxy itself, which hands its counts on at a reload, and haptrail)")
+		r.add(what, nil, fmt.Sprintf("it is shared with %s: what they count is told as this one's", strings.Join(others, ", ")))
 	}
 }
 

@@ -119,7 +119,7 @@ func TestCheckTables(t *testing.T) {
 			want: []string{
 				"ok     bursts proxy edge: HAProxy ", ", by a socket of level operator\n",
 				"ok     bursts proxy edge table haptrail_identity: keys of type string, http_req_cnt, 0 of 102400 entries\n",
-				"ok     bursts proxy edge table haptrail_identity: peers fill it, too",
+				"ok     bursts proxy edge table haptrail_identity: it is shared with haptrail",
 				"ok     bursts proxy edge table haptrail_source: keys of type ipv6, http_err_cnt, 0 of 102400 entries\n",
 			},
 		},
@@ -191,8 +191,8 @@ func TestCheckPeers(t *testing.T) {
 		t.Errorf("peers make no dumps, however large the table:\n%s", text)
 	}
 	text, faults = reportedBursts(t, config.BurstProxy{Name: "one", Socket: h.dir + "/s"}, config.BurstProxy{Name: "two", Socket: "tcp:" + h.tcp})
-	holds(t, text, faults, 0, "ok     bursts proxy two table haptrail_identity: peers fill it, too, and so they do that of one")
-	if strings.Contains(text, "bursts proxy two table haptrail_source: peers") {
+	holds(t, text, faults, 0, "ok     bursts proxy two table haptrail_identity: it is shared with haptrail, and so is that of one")
+	if strings.Contains(text, "bursts proxy two table haptrail_source: it is shared") {
 		t.Errorf("a table that nobody shares is each proxy's own:\n%s", text)
 	}
 }

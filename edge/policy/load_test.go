@@ -135,7 +135,7 @@ func parse(t testing.TB, text string) *Policy {
 // default: each reaches its place.
 func TestEverything(t *testing.T) {
 	p := load(t, "testdata/good.everything.yaml")
-	if want := (Gate{"127.0.0.1:5514", "edge1", "base", "X-Caller-", true, "X-Run", 50 << 10, "127.0.0.1:10024"}); p.Gate != want {
+	if want := (Gate{"127.0.0.1:5514", "edge1", "base", "X-Caller-", true, "X-Run", 50 << 10, "127.0.0.1:10024", true}); p.Gate != want {
 		t.Errorf("gate: have %+v, want %+v", p.Gate, want)
 	}
 	i := p.Issuers[0]
@@ -148,18 +148,18 @@ func TestEverything(t *testing.T) {
 		t.Errorf("issuer: %+v", space)
 	}
 	s := p.Roles[0].Match[0]
-	if want := (Selector{"github", "", "acme", "acme/*", "**/deploy.yml@*", "refs/tags/v?.*", `a\*b`, "self-hosted", "repo:**", 34}); s != want {
+	if want := (Selector{"github", "", "acme", "acme/*", "**/deploy.yml@*", "refs/tags/v?.*", `a\*b`, "self-hosted", "repo:**", 35}); s != want {
 		t.Errorf("selector: have %+v, want %+v", s, want)
 	}
 	if r := p.Roles[0].Rate; r != (Rate{500, Duration(time.Minute)}) || r.String() != "500/60s" || p.RatePeriod() != "60s" || p.Roles[1].Rate.Requests != 100 {
 		t.Errorf("rates: %+v", p.Roles)
 	}
-	if g := p.Grants[1]; !slices.Equal(g.Methods, []string{"GET", "PUT", "M-SEARCH"}) || g.Hosts != nil || g.Line != 44 {
+	if g := p.Grants[1]; !slices.Equal(g.Methods, []string{"GET", "PUT", "M-SEARCH"}) || g.Hosts != nil || g.Line != 45 {
 		t.Errorf("grant: %+v", g)
 	}
 	if !reflect.DeepEqual(p.Protect, Protect{[]string{"www"}, []string{"app"}, []Public{
-		{[]string{"GET"}, []string{"status.example.com"}, []string{"/healthz", "/assets/**"}, 51},
-		{[]string{"GET", "HEAD"}, nil, []string{"/"}, 52},
+		{[]string{"GET"}, []string{"status.example.com"}, []string{"/healthz", "/assets/**"}, 52},
+		{[]string{"GET", "HEAD"}, nil, []string{"/"}, 53},
 	}}) {
 		t.Errorf("protect: %+v", p.Protect)
 	}

@@ -85,6 +85,11 @@ type Gate struct {
 	// without a password, so on loopback. Default: none, and every reload begins
 	// counting anew.
 	Peer string `yaml:"peer"`
+	// Feed lets haptrail hear of each count as it is made, as a peer of the name
+	// haptrail_feed (bursts.proxies[].peers in haptrail.yaml), in the place of polls:
+	// haptrail connects to Peer, which is needed. Default false. HAProxy looks for that
+	// peer at an address of this machine where nobody listens, every few seconds.
+	Feed bool `yaml:"feed"`
 }
 
 // Issuer is one issuer of tokens.

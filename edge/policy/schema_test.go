@@ -56,7 +56,7 @@ func asJSON(t *testing.T, path string) (any, error) {
 // with a number's size, or that are none of JSON's: only Parse finds them.
 var beyondSchema = strings.Fields(`
 	duplicate-key second-document
-	gate-log-port-too-great gate-claimed-run-header-removed gate-claimed-run-header-token gate-stick-size-small gate-stick-size-large
+	gate-log-port-too-great gate-claimed-run-header-removed gate-claimed-run-header-token gate-stick-size-small gate-stick-size-large gate-feed
 	issuer-name-twice issuer-iss-twice issuer-no-issuer issuer-no-jwks jwks-user jwks-file-host
 	max-age-fraction max-lifetime-long leeway-long claims-self-asserted
 	role-twice rate-period-0 rate-period-long rate-huge rate-periods-differ

@@ -45,6 +45,9 @@ func (p *Policy) validateGate(f *faults) {
 	} else if !isHostPort(g.Log) {
 		f.add("gate.log", "%q must be host:port, such as 127.0.0.1:5514", g.Log)
 	}
+	if g.Feed && g.Peer == "" {
+		f.add("gate.feed", "needs gate.peer: haptrail connects to it")
+	}
 	if g.Peer != "" && !isHostPort(g.Peer) {
 		f.add("gate.peer", "%q must be host:port of this machine, such as 127.0.0.1:10024", g.Peer)
 	}

@@ -141,7 +141,7 @@ func (l *ledger) rise(t *testing.T, id string, n uint64) {
 func follow(t *testing.T, c Client) (*ledger, *Poller) {
 	t.Helper()
 	l := &ledger{sums: map[string]uint64{}, last: map[string]Sample{}}
-	p, err := New([]Proxy{{"edge1", c, []string{"plain", "peered"}}}, Options{Interval: 50 * time.Millisecond}, l.take)
+	p, err := New([]Proxy{{Name: "edge1", Client: c, Tables: []string{"plain", "peered"}}}, Options{Interval: 50 * time.Millisecond}, l.take)
 	if err != nil {
 		t.Fatal(err)
 	}

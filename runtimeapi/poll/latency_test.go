@@ -84,7 +84,7 @@ func TestLoad(t *testing.T) {
 // pollOne polls the plain table and returns when it was read once, which is dearer
 // than later polls: every key is new.
 func pollOne(b *testing.B, c Client) (stop func()) {
-	p, err := New([]Proxy{{"edge1", c, []string{"plain"}}}, Options{}, func(Sample) {})
+	p, err := New([]Proxy{{Name: "edge1", Client: c, Tables: []string{"plain"}}}, Options{}, func(Sample) {})
 	if err != nil {
 		b.Fatal(err)
 	}

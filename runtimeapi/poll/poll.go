@@ -28,8 +28,8 @@ import (
 type Client interface {
 	// Dump reads a table; see runtimeapi.Client.
 	Dump(ctx context.Context, table string, f runtimeapi.Filter, v runtimeapi.Visitor) (runtimeapi.Dumped, error)
-	// SharedTables names the tables that peers fill, too.
-	SharedTables(ctx context.Context) ([]string, error)
+	// SharedTables tells the tables that peers fill, too.
+	SharedTables(ctx context.Context) ([]runtimeapi.SharedTable, error)
 }
 
 // Proxy is a HAProxy and its tables.
@@ -41,6 +41,9 @@ type Proxy struct {
 	Client Client
 	// Tables by name, as "show table" lists them; each once.
 	Tables []string
+	// Listeners are the names in its peers section of those who fill no table, such as
+	// package peers.
+	Listeners []string
 }
 
 // Options of a Poller. The zero value has every default.

@@ -28,7 +28,7 @@ type fake struct {
 	takes    time.Duration // an unfiltered dump
 	fail     error         // after the entries
 	refuse   error         // at once; ErrNotStored: where there is a filter
-	shared   []string
+	shared   []runtimeapi.SharedTable
 	sharing  error
 	busy     int // dumps at this time
 	most     int
@@ -65,7 +65,7 @@ func (f *fake) Dump(_ context.Context, table string, filter runtimeapi.Filter, v
 	return d, fail
 }
 
-func (f *fake) SharedTables(context.Context) ([]string, error) {
+func (f *fake) SharedTables(context.Context) ([]runtimeapi.SharedTable, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.shared, f.sharing
@@ -143,7 +143,7 @@ func count(t *testing.T, c prometheus.Collector) float64 {
 func TestPollsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &fake{worker: worker(1), takes: 300 * time.Millisecond}, &fake{worker: worker(2)}
-		r := startPoller(t, Options{}, Proxy{"a", a, []string{"t1", "t2", "t3"}}, Proxy{"b", b, []string{"t1"}})
+		r := startPoller(t, Options{}, Proxy{Name: "a", Client: a, Tables: []string{"t1", "t2", "t3"}}, Proxy{Name: "b", Client: b, Tables: []string{"t1"}})
 		time.Sleep(100 * time.Second)
 		r.stop()
 		if a.most != 1 || len(a.began) < 3*45 || len(a.began) > 3*56 {
@@ -173,7 +173,7 @@ func TestPollsInTime(t *testing.T) {
 func TestPollsWithinBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{worker: worker(1), takes: 2 * time.Second, entries: show(entry(1, "a", 1)), used: 1_000_000}
-		r := startPoller(t, Options{}, Proxy{"p", f, []string{"st"}})
+		r := startPoller(t, Options{}, Proxy{Name: "p", Client: f, Tables: []string{"st"}})
 		time.Sleep(101 * time.Second)
 		if n, filtered := f.polls(); n < 9 || n > 13 || filtered > 0 {
 			t.Errorf("%d polls, %d filtered, of a dump that takes 2 s", n, filtered)
@@ -210,9 +210,13 @@ func TestPollsAcrossReloads(t *testing.T) {
 		then   []string // and of the next one, when a has 3 more
 		log    string
 	}{
-		"emptied":              {func(f *fake) { f.worker = worker(2); f.entries = show(entry(1, "a", 7)) }, []string{"a+7!"}, []string{"a+3"}, "another HAProxy worker answers"},
-		"the same PID again":   {func(f *fake) { f.worker.Fields = nil; f.entries = show(entry(1, "a", 7)) }, []string{"a+7!"}, []string{"a+3"}, "another HAProxy worker answers"},
-		"peers filled it":      {func(f *fake) { f.worker = worker(2); f.shared = []string{"st"}; f.entries = show(entry(9, "a", 7)) }, nil, []string{"a+3"}, "shared=true"},
+		"emptied":            {func(f *fake) { f.worker = worker(2); f.entries = show(entry(1, "a", 7)) }, []string{"a+7!"}, []string{"a+3"}, "another HAProxy worker answers"},
+		"the same PID again": {func(f *fake) { f.worker.Fields = nil; f.entries = show(entry(1, "a", 7)) }, []string{"a+7!"}, []string{"a+3"}, "another HAProxy worker answers"},
+		"peers filled it": {func(f *fake) {
+			f.worker = worker(2)
+			f.shared = []runtimeapi.SharedTable{{Name: "st"}}
+			f.entries = show(entry(9, "a", 7))
+		}, nil, []string{"a+3"}, "shared=true"},
 		"nobody knows":         {func(f *fake) { f.worker = worker(2); f.sharing = errors.New("no"); f.entries = show(entry(9, "a", 7)) }, nil, []string{"a+3"}, "another HAProxy worker answers"},
 		"an old worker":        {func(f *fake) { f.worker = worker(2); f.worker.Stopping = true; f.entries = show(entry(9, "a", 99)) }, nil, nil, "old worker answered"},
 		"the same, going on":   {func(f *fake) { f.worker.Uptime = time.Hour; f.entries = show(entry(1, "a", 7)) }, []string{"a+2"}, []string{"a+3"}, ""},
@@ -221,7 +225,7 @@ func TestPollsAcrossReloads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := &fake{worker: worker(1), entries: show(entry(1, "a", 5))}
-				r := startPoller(t, Options{}, Proxy{"p", f, []string{"st"}})
+				r := startPoller(t, Options{}, Proxy{Name: "p", Client: f, Tables: []string{"st"}})
 				time.Sleep(10 * time.Second)
 				if said := r.said(); len(said) > 0 {
 					t.Errorf("at rest: %q", said)
@@ -258,7 +262,7 @@ func TestPollsAcrossReloads(t *testing.T) {
 func TestPollsThroughFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{worker: worker(1), entries: show(entry(1, "a", 5), entry(2, "b", 5))}
-		r := startPoller(t, Options{}, Proxy{"p", f, []string{"st"}})
+		r := startPoller(t, Options{}, Proxy{Name: "p", Client: f, Tables: []string{"st"}})
 		time.Sleep(10 * time.Second)
 		f.set(func(f *fake) {
 			f.entries = show(entry(1, "a", 6))
@@ -302,7 +306,7 @@ func TestPollsWhenTheClockJumps(t *testing.T) {
 		f := &fake{worker: worker(1)}
 		var samples []Sample
 		m := NewMetrics(prometheus.NewRegistry())
-		p, err := New([]Proxy{{"p", f, []string{"st"}}}, Options{Metrics: m, Now: func() time.Time {
+		p, err := New([]Proxy{{Name: "p", Client: f, Tables: []string{"st"}}}, Options{Metrics: m, Now: func() time.Time {
 			mu.Lock()
 			defer mu.Unlock()
 			return time.Now().Add(offset)
@@ -336,13 +340,15 @@ func TestPollsWhenTheClockJumps(t *testing.T) {
 // TestPollerRefuses: what is configured wrongly.
 func TestPollerRefuses(t *testing.T) {
 	f := &fake{}
-	good := []Proxy{{"p", f, []string{"st"}}}
+	good := []Proxy{{Name: "p", Client: f, Tables: []string{"st"}}}
 	take := func(Sample) {}
 	for want, try := range map[string]func() (*Poller, error){
-		"takes the samples":      func() (*Poller, error) { return New(good, Options{}, nil) },
-		"needs a name":           func() (*Poller, error) { return New([]Proxy{{"", f, []string{"st"}}}, Options{}, take) },
-		"at least one table":     func() (*Poller, error) { return New([]Proxy{{"p", f, nil}}, Options{}, take) },
-		"there twice":            func() (*Poller, error) { return New([]Proxy{{"p", f, []string{"a", "a"}}}, Options{}, take) },
+		"takes the samples":  func() (*Poller, error) { return New(good, Options{}, nil) },
+		"needs a name":       func() (*Poller, error) { return New([]Proxy{{Name: "", Client: f, Tables: []string{"st"}}}, Options{}, take) },
+		"at least one table": func() (*Poller, error) { return New([]Proxy{{Name: "p", Client: f, Tables: nil}}, Options{}, take) },
+		"there twice": func() (*Poller, error) {
+			return New([]Proxy{{Name: "p", Client: f, Tables: []string{"a", "a"}}}, Options{}, take)
+		},
 		"below the interval":     func() (*Poller, error) { return New(good, Options{Interval: time.Hour, MaxInterval: 1}, take) },
 		"not above 0 and up to":  func() (*Poller, error) { return New(good, Options{Budget: 1.1}, take) },
 		"must not be negative":   func() (*Poller, error) { return New(good, Options{Interval: -1}, take) },

@@ -28,6 +28,9 @@ type Sample struct {
 	// one, so that a delta may have happened elsewhere or, once, earlier; rates are
 	// better judged there.
 	Shared bool
+	// Joint is true where other proxies are among those peers: each of them has all
+	// that is counted. Without them, Shared means that a reload keeps what was counted.
+	Joint bool
 	// Measures are the data types in the table's order, texts left out. The slice is
 	// overwritten by the next sample.
 	Measures []Measure

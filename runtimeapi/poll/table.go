@@ -16,6 +16,7 @@ type tablePoll struct {
 	*Poller
 	proxy string
 	name  string
+	deaf  []string // Proxy.Listeners
 	ask   Client
 	turn  chan struct{} // held while a table of this proxy is read
 	keys  *tracker
@@ -25,6 +26,7 @@ type tablePoll struct {
 	// The worker that answered last; zero before the first one.
 	worker runtimeapi.Info
 	shared bool // peers fill the table, or may
+	joint  bool // other proxies are among them, or may be
 	unsure bool // whether they do
 	// The clocks at the last poll.
 	wall time.Time
@@ -37,7 +39,7 @@ type tablePoll struct {
 func newTablePoll(p *Poller, proxy Proxy, name string, turn chan struct{}) *tablePoll {
 	o := p.options
 	return &tablePoll{
-		Poller: p, proxy: proxy.Name, name: name, ask: proxy.Client, turn: turn,
+		Poller: p, proxy: proxy.Name, name: name, deaf: proxy.Listeners, ask: proxy.Client, turn: turn,
 		keys:   newTracker(o.MaxKeys),
 		pace:   pace{interval: o.Interval, max: o.MaxInterval, budget: o.Budget, stall: o.MaxStall},
 		plan:   plan{wait: o.Interval},
@@ -87,7 +89,7 @@ func (t *tablePoll) once(ctx context.Context) {
 			}
 			fresh := t.meet(ctx, worker, &o)
 			t.keys.begin(round{at: at, fresh: fresh, shared: t.shared, filtered: filtered})
-			begun, s.Shared = true, t.shared
+			begun, s.Shared, s.Joint = true, t.shared, t.joint
 			rest.since = time.Now()
 			return nil
 		},
@@ -144,7 +146,13 @@ func (t *tablePoll) meet(ctx context.Context, worker runtimeapi.Info, o *outcome
 	// A worker that does not say it is asked again at the next poll; until then its
 	// counters are taken for shared ones, which tells less and nothing false.
 	t.unsure = err != nil
-	t.shared = t.unsure || slices.Contains(shared, t.name)
+	t.shared, t.joint = t.unsure, t.unsure
+	for _, s := range shared {
+		if s.Name == t.name {
+			t.shared = true
+			t.joint = slices.ContainsFunc(s.Others, func(peer string) bool { return !slices.Contains(t.deaf, peer) })
+		}
+	}
 	t.pace.refused = false
 	return o.reloaded && !t.shared
 }

@@ -26,8 +26,8 @@ type Bursts struct {
 	Calibrate string `yaml:"calibrate"`
 	// History is how far back calibration looks, and for how long samples of stick
 	// tables are kept in full; after that they are kept by the minute, for 90 days.
-	// Default 14d; whole days, 1d to 90d. With less than a week there are too few
-	// bursts to calibrate on; more costs disk and time.
+	// Default 14d; whole days, 9d to 90d: of each key a week is learned from before its
+	// alarms count. More costs disk and time.
 	History Duration `yaml:"history"`
 	// MaxKeys is how many identities (endpoints, addresses) are watched for each
 	// measure, 512 bytes each; those that are silent the longest are forgotten first.

@@ -147,7 +147,7 @@ func TestBoundsOfBursts(t *testing.T) {
 	for key, values := range map[string]struct{ good, bad []string }{
 		"budget":    {good: []string{"1e-9", "0.01", "1"}, bad: []string{"0", "-0.01", "1.0001", ".inf", ".nan"}},
 		"load":      {good: []string{"0.001", "1"}, bad: []string{"0", "-1", "1.1", "-.inf", ".nan"}},
-		"history":   {good: []string{"1d", "24h", "90d"}, bad: []string{"0", "23h", "25h", "91d"}},
+		"history":   {good: []string{"9d", "216h", "90d"}, bad: []string{"0", "8d", "217h", "91d"}},
 		"interval":  {good: []string{"200ms", "5m"}, bad: []string{"0", "199ms", "5m1s"}},
 		"max_keys":  {good: []string{"1", "10000000"}, bad: []string{"0", "-1", "10000001"}},
 		"calibrate": {good: []string{"off", "\"off\"", "\"@every 1h\"", "\"@daily\"", "\"0 5 * * 1\""}, bad: []string{"\"\"", "never", "\"* * * *\"", "\"99 4 * * *\""}},

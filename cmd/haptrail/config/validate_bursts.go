@@ -17,7 +17,7 @@ const day = Duration(24 * time.Hour)
 
 // The bounds of the section bursts.
 const (
-	leastHistory, mostHistory   = day, 90 * day
+	leastHistory, mostHistory   = 9 * day, 90 * day
 	leastInterval, mostInterval = Duration(200 * time.Millisecond), Duration(5 * time.Minute)
 	mostKeys                    = 10_000_000
 	maxPeerName                 = 255
@@ -41,7 +41,7 @@ func (c *Config) validateBursts(fault faultFunc) {
 		}
 	}
 	if b.History%day != 0 || b.History < leastHistory || b.History > mostHistory {
-		fault("bursts.history", "%s must be whole days, 1d to 90d", b.History)
+		fault("bursts.history", "%s must be whole days, 9d to 90d: thresholds are found on a day behind a week of learning", b.History)
 	}
 	if b.MaxKeys < 1 || b.MaxKeys > mostKeys {
 		fault("bursts.max_keys", "%d must be 1 to %d: each takes 512 bytes", b.MaxKeys, mostKeys)

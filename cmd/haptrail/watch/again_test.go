@@ -192,7 +192,7 @@ func TestSharedTable(t *testing.T) {
 				continue
 			}
 			s := sample("identities", "space|ci-bot", begin.Add(time.Duration(second)*time.Second), 10)
-			s.Proxy, s.Shared = proxy, true
+			s.Proxy, s.Shared, s.Joint = proxy, true, true
 			r.Sample(s)
 		}
 	}
@@ -201,6 +201,29 @@ func TestSharedTable(t *testing.T) {
 	err := store.Conn().QueryRow(t.Context(), "SELECT sumIf(requests, proxy = 'edge1'), sumIf(requests, proxy = 'edge2') FROM stick_samples").Scan(&first, &second)
 	if err != nil || first != 200 || second < 150 || second > 200 {
 		t.Errorf("listened to %d and %d requests, error %v; want 200 of the first proxy, then those of the second but for the moment between", first, second, err)
+	}
+}
+
+// TestTablesOfTheirOwn: two proxies that share nothing, each with a peers section for
+// its reloads, count what each of them sees.
+func TestTablesOfTheirOwn(t *testing.T) {
+	store, on := schematest.Open(t), newOnCall()
+	o := options(t, store, on)
+	o.Proxies = 2
+	r := run(t, o)
+	begin := aMinuteAgo()
+	for second := range 20 {
+		for _, proxy := range []string{"edge1", "edge2"} {
+			s := sample("identities", "space|ci-bot", begin.Add(time.Duration(second)*time.Second), 10)
+			s.Proxy, s.Shared = proxy, true
+			r.Sample(s)
+		}
+	}
+	r.stop()
+	var first, second uint64
+	err := store.Conn().QueryRow(t.Context(), "SELECT sumIf(requests, proxy = 'edge1'), sumIf(requests, proxy = 'edge2') FROM stick_samples").Scan(&first, &second)
+	if err != nil || first != 200 || second != 200 {
+		t.Errorf("%d and %d requests, error %v; want 200 of each", first, second, err)
 	}
 }
 

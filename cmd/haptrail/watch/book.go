@@ -31,15 +31,18 @@ type told struct {
 type book struct {
 	*Options
 
-	mu    sync.Mutex // guards queue
+	mu    sync.Mutex // guards what follows
 	queue []told
-	news  chan struct{} // holds one
+	rows  map[string]schema.BurstRow // that the table does not have yet, by id
+
+	news    chan struct{} // holds one
+	answers chan answer   // what was looked up
 
 	// Owned by run.
 	open     map[string]*burstOf // by the burst's id
 	subjects map[string]*subject // by the alert's key
-	rows     map[string]schema.BurstRow
 	wanted   []wanted
+	asked    int // lookups that go on
 }
 
 // burstOf is a burst that goes on.
@@ -60,7 +63,8 @@ type subject struct {
 
 func newBook(o *Options) *book {
 	return &book{
-		Options: o, news: make(chan struct{}, 1), open: map[string]*burstOf{}, subjects: map[string]*subject{}, rows: map[string]schema.BurstRow{},
+		Options: o, news: make(chan struct{}, 1), answers: make(chan answer, maxAsked),
+		open: map[string]*burstOf{}, subjects: map[string]*subject{}, rows: map[string]schema.BurstRow{},
 	}
 }
 
@@ -81,20 +85,46 @@ func (b *book) tell(k *kind, from heard, verdicts []burst.Verdict) {
 	}
 }
 
-// run takes verdicts as they come until ctx ends, and then what is left.
+// run takes verdicts as they come until ctx ends, and then what is left. It waits for
+// the engine nowhere longer than people can: an engine that stalls delays rows and
+// evidence, and no alert.
 func (b *book) run(ctx context.Context) {
-	retry := time.NewTicker(storeEvery)
-	defer retry.Stop()
-	failing := false
+	var keeping sync.WaitGroup
+	keeping.Go(func() { b.keep(ctx) })
+	tick := time.NewTicker(storeEvery / 4)
+	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-b.news:
-		case <-retry.C:
+		case <-tick.C:
+		case a := <-b.answers:
+			b.hear(a)
 		}
 		b.take(ctx)
-		b.lookAgain(ctx, time.Now())
-		if err := b.store(context.WithoutCancel(ctx)); (err != nil) != failing {
+		b.ask(ctx, time.Now())
+	}
+	for ; b.asked > 0; b.asked-- { // they end with ctx
+		<-b.answers
+	}
+	keeping.Wait()
+	if err := b.store(context.WithoutCancel(ctx)); err != nil {
+		b.Log.Error("the last of bursts is not in their table", "error", err)
+	}
+}
+
+// keep stores what is said of bursts, soon after it was.
+func (b *book) keep(ctx context.Context) {
+	tick := time.NewTicker(storeEvery / 4)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := b.store(ctx); (err != nil) != failing && ctx.Err() == nil {
 			if failing = err != nil; failing {
 				b.Log.Error("bursts are not in their table; it is tried again", "error", err)
 			}
@@ -151,9 +181,9 @@ func (b *book) enter(t *told) (o *burstOf, fresh bool) {
 		}
 		delete(b.open, id)
 		o.subject.open--
-		b.want(o, t.found.Add(settle), true)
+		b.want(o, t.found.Add(settle))
 	}
-	b.rows[id] = *r
+	b.record(r)
 	b.Metrics.told(t.kind, v)
 	b.Log.Info("burst "+v.Kind.String(), "id", id, "measure", r.Measure, "of", r.Of, "key", r.Key, "severity", r.Severity, "reason", r.Reason)
 	return o, fresh
@@ -191,17 +221,33 @@ func alertKey(r *schema.BurstRow) string {
 	return alert.Key("burst", r.Of, r.Key)
 }
 
+// record has the table know of a burst.
+func (b *book) record(r *schema.BurstRow) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows[r.ID] = *r
+}
+
 // store writes what the table does not have yet.
 func (b *book) store(ctx context.Context) error {
-	if len(b.rows) == 0 {
+	b.mu.Lock()
+	rows := slices.Collect(maps.Values(b.rows))
+	b.mu.Unlock()
+	if len(rows) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if err := b.Store.InsertBursts(ctx, slices.Collect(maps.Values(b.rows))); err != nil {
+	if err := b.Store.InsertBursts(ctx, rows); err != nil {
 		return err
 	}
-	clear(b.rows)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range rows {
+		if b.rows[r.ID].Updated.Equal(r.Updated) { // else there is more to say by now
+			delete(b.rows, r.ID)
+		}
+	}
 	return nil
 }
 
@@ -222,7 +268,7 @@ func (b *book) resume(ctx context.Context, series []*series, now time.Time) erro
 		lost := *row
 		lost.State, lost.End, lost.Updated = schema.BurstLost, now, now
 		lost.Reason = strings.TrimSuffix(row.Reason, lostWords) + lostWords
-		b.rows[row.ID] = lost
+		b.record(&lost)
 		return nil
 	})
 	for _, a := range b.OnCall.Firing(kindBurst) {

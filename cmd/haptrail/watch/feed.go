@@ -2,6 +2,7 @@ package watch
 
 import (
 	"math"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 	"github.com/haptrail/haptrail/schema"
 )
 
-// leader is the proxy that is listened to of those that share a table: each has all
-// counts of it.
+// leader is the proxy that is listened to of those that fill a table together: each
+// has all counts of it.
 type leader struct {
 	proxy string
 	at    time.Time // when it said something last
@@ -28,7 +29,7 @@ func (w *Watch) Sample(s poll.Sample) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.Metrics.sampled(&s)
-	if s.Shared && !w.follow(&s) {
+	if s.Joint && !w.follow(&s) {
 		return
 	}
 	if n, in, ok := w.fromRate(&s, table.Counter); ok {
@@ -46,7 +47,7 @@ func (w *Watch) Sample(s poll.Sample) {
 	if k == requestsOfIdentity && w.fromLogs {
 		return
 	}
-	if w.Proxies > 1 && !s.Shared && s.Elapsed > apart {
+	if w.Proxies > 1 && !s.Joint && s.Elapsed > apart {
 		key += "@" + s.Proxy
 	}
 	series := w.all[k]
@@ -66,6 +67,10 @@ func (k Keys) detectors(table, key string) string {
 	case GroupKeys:
 		if parts := strings.SplitN(key, separator, 3); len(parts) == 3 {
 			return parts[0] + separator + escape(parts[1]) + separator + parts[2]
+		}
+	case AddressKeys: // a table of type ipv6 has IPv4 clients as ::ffff:192.0.2.7
+		if address, err := netip.ParseAddr(key); err == nil {
+			return address.Unmap().String()
 		}
 	case OtherKeys:
 		return table + separator + key
@@ -129,6 +134,27 @@ func (w *Watch) counts(kind int) bool {
 	return false
 }
 
+// fed is how many kinds are told anything: they share the budget.
+func (w *Watch) fed() (n int) {
+	for kind := range kinds {
+		if w.tells(kind) {
+			n++
+		}
+	}
+	return n
+}
+
+// tells tells whether stick tables or the logs count for a kind.
+func (w *Watch) tells(kind int) bool {
+	switch kind {
+	case requestsOfAddress, errorsOfAddress, requestsOfOther:
+		return w.counts(kind)
+	case denialsOfAddress:
+		return !w.counts(errorsOfAddress)
+	}
+	return true
+}
+
 // Stored takes a block of requests that was stored, as ingest.Config.Stored does.
 func (w *Watch) Stored(b *schema.RequestBlock) {
 	w.mu.Lock()
@@ -140,7 +166,7 @@ func (w *Watch) Stored(b *schema.RequestBlock) {
 // mu.
 func (w *Watch) count(t *schema.Tally) {
 	if t.Subject == "" {
-		if w.judging && t.Denied > 0 && !w.counts(errorsOfAddress) {
+		if w.judging && t.Denied > 0 && w.tells(denialsOfAddress) {
 			w.step(denialsOfAddress, t.Client.String(), t.Second, t.Denied)
 		}
 		return

@@ -59,7 +59,8 @@ type feed struct {
 	polled atomic.Int64 // when a poll stood in for the peers last, in Unix nanoseconds
 
 	mu     sync.Mutex
-	poller *poll.Poller // nil while nothing is polled
+	poller *poll.Poller    // nil while nothing is polled
+	joint  map[string]bool // tables that other proxies fill, too; nil: not known
 
 	// Owned by look.
 	failing map[string]time.Time // since when, by table
@@ -107,11 +108,38 @@ func (f *Feeds) push(one *feed, s poll.Sample) {
 	if away && s.At.Sub(time.Unix(0, one.polled.Load())) < s.Elapsed+f.Interval {
 		return
 	}
+	s.Joint = one.isJoint(s.Table)
 	f.watch.Sample(s)
+}
+
+// isJoint tells whether other proxies fill a table, too. As long as that is not known
+// they may.
+func (one *feed) isJoint(table string) bool {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	return one.joint == nil || one.joint[table]
+}
+
+// askJoint asks HAProxy who else fills its tables: the peers protocol does not say.
+func (one *feed) askJoint(ctx context.Context) {
+	shared, err := one.client.SharedTables(ctx)
+	if err != nil {
+		return // it is asked again
+	}
+	joint := map[string]bool{}
+	for _, s := range shared {
+		joint[s.Name] = slices.ContainsFunc(s.Others, func(peer string) bool { return peer != one.Peers.Local })
+	}
+	one.mu.Lock()
+	one.joint = joint
+	one.mu.Unlock()
 }
 
 func (f *Feeds) poller(one *feed) (*poll.Poller, error) {
 	proxy := poll.Proxy{Name: one.Name, Client: one.client, Tables: one.Tables}
+	if one.Peers != nil {
+		proxy.Listeners = []string{one.Peers.Local}
+	}
 	return poll.New([]poll.Proxy{proxy}, poll.Options{
 		Interval: f.Interval, MaxInterval: max(time.Minute, f.Interval), Budget: f.Load, Metrics: f.Polls, Log: f.Log,
 	}, f.watch.Sample)
@@ -154,7 +182,7 @@ func (f *Feeds) standIn(ctx context.Context, one *feed) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
 	var stop context.CancelFunc
-	blind := time.Now()
+	blind, asked := time.Now(), time.Time{}
 	tick := time.NewTicker(standInAfter / 6)
 	defer tick.Stop()
 	for {
@@ -165,6 +193,10 @@ func (f *Feeds) standIn(ctx context.Context, one *feed) {
 			}
 			return
 		case <-tick.C:
+		}
+		if one.isJoint("") || time.Since(asked) > time.Minute { // not known yet, or a while ago
+			asked = time.Now()
+			one.askJoint(ctx)
 		}
 		status := one.peers.Status()
 		covered := !slices.ContainsFunc(one.Tables, func(table string) bool { return !status.Covers(table) })

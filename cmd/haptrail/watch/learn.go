@@ -108,7 +108,7 @@ func (w *Watch) calibrateSeries(ctx context.Context, s *series) error {
 	w.mu.Unlock()
 	options.Role = nil // the watch's names are guarded, and a calibration takes its time
 	var fault error
-	limits, outcome, err := burst.Calibrate(h.all(&fault), burst.Calibration{Budget: w.Budget / float64(len(kinds)), Options: options, Skip: known})
+	limits, outcome, err := burst.Calibrate(h.all(&fault), burst.Calibration{Budget: w.Budget / float64(w.fed()), Options: options, Skip: known})
 	if fault != nil {
 		err = fault
 	}

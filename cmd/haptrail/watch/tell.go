@@ -29,8 +29,8 @@ const (
 	atOnce     = 500 * time.Millisecond // for all bursts that begin together, before people are told
 	atOnceMost = 3                      // where more begin, people are told first
 	settle     = 5 * time.Second        // after a burst's start and end, until it is looked up again
-	lookFor    = 5 * time.Second        // at most
-	lookMost   = 500 * time.Millisecond // of each turn
+	lookFor    = 10 * time.Second       // at most
+	maxAsked   = 4                      // at a time
 	rowsKept   = 20
 	linesKept  = 8 // of an alert's text, one for each burst
 )
@@ -39,56 +39,58 @@ const (
 type wanted struct {
 	burst *burstOf
 	due   time.Time
-	last  bool // the burst is over
 }
 
-func (b *book) want(o *burstOf, due time.Time, last bool) {
-	b.wanted = append(b.wanted, wanted{o, due, last})
+// answer is what was looked up of a burst.
+type answer struct {
+	burst *burstOf
+	rows  []schema.BurstEvidence
+	err   error
 }
+
+func (b *book) want(o *burstOf, due time.Time) { b.wanted = append(b.wanted, wanted{o, due}) }
 
 // lookAtOnce looks up the requests of bursts that have begun, as far as that keeps
 // nobody waiting.
 func (b *book) lookAtOnce(ctx context.Context, begun []*burstOf) {
-	asking, cancel := context.WithTimeout(ctx, atOnce)
-	defer cancel()
 	for _, o := range begun {
-		if len(begun) <= atOnceMost {
-			_, _ = b.look(asking, o) // it is looked up again
+		b.want(o, time.Now().Add(settle))
+	}
+	if len(begun) == 0 || len(begun) > atOnceMost || b.asked > maxAsked-len(begun) {
+		return
+	}
+	for _, o := range begun {
+		b.lookUp(ctx, o)
+	}
+	patience := time.NewTimer(atOnce)
+	defer patience.Stop()
+	for range begun {
+		select {
+		case a := <-b.answers:
+			b.note(a)
+		case <-patience.C:
+			return
+		case <-ctx.Done():
+			return
 		}
-		b.want(o, time.Now().Add(settle), false)
 	}
 }
 
-// lookAgain looks up what is due, for a short while.
-func (b *book) lookAgain(ctx context.Context, now time.Time) {
-	for len(b.wanted) > 0 && time.Since(now) < lookMost && ctx.Err() == nil {
+// ask has looked up what is due, a few at a time.
+func (b *book) ask(ctx context.Context, now time.Time) {
+	for b.asked < maxAsked {
 		i := slices.IndexFunc(b.wanted, func(w wanted) bool { return !w.due.After(now) })
 		if i < 0 {
 			return
 		}
-		w := b.wanted[i]
+		o := b.wanted[i].burst
 		b.wanted = slices.Delete(b.wanted, i, i+1)
-		asking, cancel := context.WithTimeout(ctx, lookFor)
-		changed, err := b.look(asking, w.burst)
-		cancel()
-		if err != nil {
-			b.Log.Warn("a burst has no evidence: its requests cannot be looked up", "id", w.burst.row.ID, "error", err)
-			continue
-		}
-		if !changed {
-			continue
-		}
-		w.burst.row.Updated = time.Now().UTC()
-		b.rows[w.burst.row.ID] = w.burst.row
-		if w.burst.subject.open > 0 {
-			b.alert(w.burst.subject, time.Now())
-		}
+		b.lookUp(ctx, o)
 	}
 }
 
-// look looks up what a burst's requests asked for, and from which run most of them
-// came.
-func (b *book) look(ctx context.Context, o *burstOf) (changed bool, err error) {
+// lookUp asks for a burst's requests; the answer comes by answers.
+func (b *book) lookUp(ctx context.Context, o *burstOf) {
 	r := &o.row
 	query := schema.EvidenceQuery{
 		Since: r.Start.Add(-max(time.Duration(r.Window)*time.Second, 10*time.Second)), Until: time.Now().Add(time.Hour),
@@ -98,27 +100,49 @@ func (b *book) look(ctx context.Context, o *burstOf) (changed bool, err error) {
 		query.Until = r.End.Add(time.Second)
 	}
 	if r.Of == ofAddress {
-		if query.Client, err = netip.ParseAddr(r.Key); err != nil {
-			return false, nil
-		}
+		query.Client, _ = netip.ParseAddr(r.Key)
 	}
 	if query.Identity == "" && !query.Client.IsValid() {
-		return false, nil
+		return
 	}
-	rows, err := b.Store.BurstEvidence(ctx, query)
-	if err != nil || len(rows) == 0 {
-		return false, err
+	b.asked++
+	go func() {
+		asking, cancel := context.WithTimeout(ctx, lookFor)
+		defer cancel()
+		rows, err := b.Store.BurstEvidence(asking, query)
+		b.answers <- answer{o, rows, err}
+	}()
+}
+
+// hear takes an answer, and tells people what it changes.
+func (b *book) hear(a answer) {
+	if b.note(a) && a.burst.subject.open > 0 {
+		b.alert(a.burst.subject, time.Now())
 	}
-	text, err := json.Marshal(rows)
-	if err != nil || string(r.Evidence) == string(text) {
-		return false, err
+}
+
+// note takes down what a burst's requests asked for, and from which run most of them
+// came.
+func (b *book) note(a answer) (changed bool) {
+	b.asked--
+	if a.err != nil {
+		b.Log.Warn("a burst has no evidence yet: its requests cannot be looked up", "id", a.burst.row.ID, "error", a.err)
+		return false
+	}
+	r := &a.burst.row
+	text, err := json.Marshal(a.rows)
+	if err != nil || len(a.rows) == 0 || string(r.Evidence) == string(text) {
+		return false
 	}
 	r.Evidence = schema.JSONText(text)
-	if i := slices.IndexFunc(rows, func(e schema.BurstEvidence) bool { return e.Run != "" }); i >= 0 {
-		r.Project, r.Run, r.Commit, r.Author, r.Grade = rows[i].Project, rows[i].Run, rows[i].Commit, rows[i].Author, rows[i].Grade
+	if i := slices.IndexFunc(a.rows, func(e schema.BurstEvidence) bool { return e.Run != "" }); i >= 0 {
+		of := &a.rows[i]
+		r.Project, r.Run, r.Commit, r.Author, r.Grade = of.Project, of.Run, of.Commit, of.Author, of.Grade
 	}
-	r.Role = cmp.Or(r.Role, rows[0].Role)
-	return true, nil
+	r.Role = cmp.Or(r.Role, a.rows[0].Role)
+	r.Updated = time.Now().UTC()
+	b.record(r)
+	return true
 }
 
 // alert has people know what is true of a subject.
