@@ -103,6 +103,22 @@ func TestLearnsFromTheTables(t *testing.T) {
 	}
 }
 
+// TestLearnsFromLogs: where no stick table has counted yet, the requests tell what is
+// usual, such as those that were imported.
+func TestLearnsFromLogs(t *testing.T) {
+	store, on := schematest.Open(t), newOnCall()
+	now := time.Now().Truncate(time.Second)
+	insert(t, store, now.Add(-16*time.Minute), "ci-bot", "r77", 3)
+	o := options(t, store, on)
+	o.Issuer = func(url string) string { return "space" }
+	r := run(t, o)
+	r.burst("identities", "space|ci-bot", now, 3)
+	r.wait("a burst", func() bool { return len(r.bursts(schema.BurstsQuery{Measure: "requests"})) == 1 })
+	if row := r.bursts(schema.BurstsQuery{Measure: "requests"})[0]; !strings.Contains(row.Reason, "known for 16 min") {
+		t.Errorf("it does not know the past: %+v", row)
+	}
+}
+
 // TestExpectedLoad: what was announced is no burst, and what was withdrawn is.
 func TestExpectedLoad(t *testing.T) {
 	store, on := schematest.Open(t), newOnCall()

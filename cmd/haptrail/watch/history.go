@@ -29,7 +29,8 @@ type history struct {
 	until time.Time
 }
 
-// gather reads a kind's past, a day at a time.
+// gather reads a kind's past, a day at a time: what stick tables counted, and where
+// they have counted nothing yet, what the logs tell.
 func (w *Watch) gather(ctx context.Context, s *series, since, until time.Time) (h *history, err error) {
 	f, err := os.CreateTemp(w.Dir, "history-*")
 	if err != nil {
@@ -39,8 +40,18 @@ func (w *Watch) gather(ctx context.Context, s *series, since, until time.Time) (
 		return nil, errors.Join(err, f.Close())
 	}
 	h = &history{file: f, ids: map[string]int{}, to: bufio.NewWriterSize(f, 1<<16)}
-	for from := since; err == nil && from.Before(until); from = from.Add(24 * time.Hour) {
-		err = w.gatherDay(ctx, s, h, from, earlier(until, from.Add(24*time.Hour)))
+	days := func(gather func(from, until time.Time) error) {
+		for from := since; err == nil && from.Before(until); from = from.Add(24 * time.Hour) {
+			err = gather(from, earlier(until, from.Add(24*time.Hour)))
+		}
+	}
+	days(func(from, until time.Time) error { return w.gatherSticks(ctx, s.kind, h, from, until) })
+	if h.rows == 0 && (!s.kind.stick || s.kind.of == ofIdentity) {
+		days(func(from, until time.Time) error {
+			return w.Store.RequestHistory(ctx, s.kind.history(from, until), func(c *schema.RequestCount) error {
+				return h.add(w.keyOf(s.kind, c), c.Time.Unix(), c.Count)
+			})
+		})
 	}
 	if err = errors.Join(err, h.to.Flush()); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -48,13 +59,11 @@ func (w *Watch) gather(ctx context.Context, s *series, since, until time.Time) (
 	return h, nil
 }
 
-func (w *Watch) gatherDay(ctx context.Context, s *series, h *history, from, until time.Time) error {
-	counted := false
+func (w *Watch) gatherSticks(ctx context.Context, k *kind, h *history, from, until time.Time) error {
 	for name, table := range w.Tables {
-		if kinds[table.kind()] != s.kind {
+		if kinds[table.kind()] != k {
 			continue
 		}
-		counted = true
 		err := w.Store.StickHistory(ctx, name, from, until, func(c *schema.Counted) error {
 			return h.spread(table.Keys.detectors(name, c.Key), c)
 		})
@@ -62,12 +71,7 @@ func (w *Watch) gatherDay(ctx context.Context, s *series, h *history, from, unti
 			return err
 		}
 	}
-	if counted || s.kind.stick && s.kind.of != ofIdentity { // the logs do not tell it
-		return nil
-	}
-	return w.Store.RequestHistory(ctx, s.kind.history(from, until), func(c *schema.RequestCount) error {
-		return h.add(w.keyOf(s.kind, c), c.Time.Unix(), c.Count)
-	})
+	return nil
 }
 
 // keyOf is whom the logs count for.

@@ -95,7 +95,10 @@ func (w *Watch) calibrateSeries(ctx context.Context, s *series) error {
 		return err
 	}
 	defer h.close()
-	if h.rows == 0 || h.until.Sub(h.first) < leastHistory {
+	if h.rows == 0 {
+		return nil // nobody counts it, or nothing of it has happened
+	}
+	if h.until.Sub(h.first) < leastHistory {
 		w.Log.Info("thresholds stay as they are: there is too little history", "measure", s.kind.name(), "rows", h.rows, "since", h.first.UTC(), "needed", leastHistory)
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -199,7 +200,7 @@ func (b *book) compose(s *subject) alert.Alert {
 		window := r.Measure + "_" + strconv.Itoa(int(r.Window)) + "s"
 		a.Numbers[window] = max(a.Numbers[window], float64(r.Peak))
 	}
-	a.Numbers["expected"], a.Numbers["high_water"], a.Numbers["total"] = float64(worst.Expected), worst.High, float64(worst.Total)
+	a.Numbers["expected"], a.Numbers["high_water"], a.Numbers["total"] = float64(worst.Expected), math.Round(worst.High), float64(worst.Total)
 	if worst.Run != "" {
 		lines = append(lines, fmt.Sprintf("Run %s of %s, commit %s by %s (%s).", worst.Run, worst.Project, short(worst.Commit), cmp.Or(worst.Author, "an unknown author"), worst.Grade))
 	}
@@ -232,10 +233,18 @@ func evidence(text schema.JSONText) []alert.Evidence {
 			Time: r.First, Method: r.Method, Endpoint: r.Endpoint, Decision: r.Decision, Run: r.Run, Requests: r.Requests,
 		}
 		if !r.Network.IsUnspecified() {
-			all[i].Network = r.Network.String()
+			all[i].Network = netip.PrefixFrom(r.Network, networkBits(r.Network)).String()
 		}
 	}
 	return all
+}
+
+// networkBits are of the networks that evidence is told by.
+func networkBits(first netip.Addr) int {
+	if first.Is4() {
+		return 24
+	}
+	return 56
 }
 
 // link is the dashboard's address for a burst: with the variable identity and the time
