@@ -27,6 +27,7 @@ type history struct {
 	rows  int
 	first time.Time // of all rows
 	until time.Time
+	logs  bool // it is what the logs tell, in which silence is silence
 }
 
 // gather reads a kind's past, a day at a time: what stick tables counted, and where
@@ -47,6 +48,7 @@ func (w *Watch) gather(ctx context.Context, s *series, since, until time.Time) (
 	}
 	days(func(from, until time.Time) error { return w.gatherSticks(ctx, s.kind, h, from, until) })
 	if h.rows == 0 && (!s.kind.stick || s.kind.of == ofIdentity) {
+		h.logs = true
 		days(func(from, until time.Time) error {
 			return w.Store.RequestHistory(ctx, s.kind.history(from, until), func(c *schema.RequestCount) error {
 				return h.add(w.keyOf(s.kind, c), c.Time.Unix(), c.Count)

@@ -31,7 +31,9 @@ func (w *Watch) learn(ctx context.Context, s *series) error {
 	if h.rows > 0 {
 		now := time.Now()
 		s.detector.Advance(h.until.Unix() + 1)
-		w.gap(s, h.until.Add(time.Second), now)
+		if !h.logs { // nobody looked at the tables since
+			w.gap(s, h.until.Add(time.Second), now)
+		}
 		w.Log.Info("learned what is usual from the tables", "measure", s.kind.name(), "keys", len(h.keys), "since", h.first.UTC(), "took", now.Sub(began))
 	}
 	return nil
