@@ -2,6 +2,7 @@ package peers
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -29,8 +30,14 @@ type outbox struct {
 	mu   sync.Mutex
 	say  []byte            // the types of control messages, in order
 	acks map[uint64]uint32 // by HAProxy's id of a table
-	err  error
+	err  error             // why it ended by itself
 }
+
+// maxUnsaid bounds the control messages that wait. HAProxy is owed two or three.
+const maxUnsaid = 100
+
+// errUnheard ends a connection whose other side asks and does not listen.
+var errUnheard = errors.New("HAProxy asks again and again and does not read what it is answered")
 
 // newOutbox begins to write.
 func newOutbox(conn net.Conn, timeout time.Duration) *outbox {
@@ -46,8 +53,22 @@ func newOutbox(conn net.Conn, timeout time.Duration) *outbox {
 func (o *outbox) control(kind byte) {
 	o.mu.Lock()
 	o.say = append(o.say, kind)
+	unheard := len(o.say) > maxUnsaid
 	o.mu.Unlock()
+	if unheard {
+		o.fail(errUnheard)
+	}
 	o.nudge()
+}
+
+// fail ends the connection, so that its reader hears it.
+func (o *outbox) fail(err error) {
+	o.mu.Lock()
+	if o.err == nil {
+		o.err = err
+	}
+	o.mu.Unlock()
+	_ = o.conn.Close()
 }
 
 // ack acknowledges a table's updates up to a number.
@@ -70,6 +91,8 @@ func (o *outbox) close() error {
 	close(o.stop)
 	_ = o.conn.Close() // or a write would keep it waiting
 	<-o.ended
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	return o.err
 }
 
@@ -102,8 +125,7 @@ func (o *outbox) run() {
 		}
 		_ = o.conn.SetWriteDeadline(time.Now().Add(o.timeout))
 		if _, err := o.conn.Write(b); err != nil {
-			o.err = err
-			_ = o.conn.Close() // so that the reader hears it
+			o.fail(err)
 			return
 		}
 	}

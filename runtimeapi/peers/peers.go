@@ -91,9 +91,9 @@ type Feed struct {
 	status Status
 }
 
-// New makes a feed. sample gets what changed, from the goroutine of Run: while it
-// works nothing is read, and when the buffers in between are full HAProxy keeps what
-// comes until it is read; its own work does not wait.
+// New makes a feed. sample gets what changed, from the goroutine of Run. While it works
+// nothing is read; HAProxy's own work does not wait for that, but when the buffers in
+// between have been full for 5 s it ends the connection.
 func New(p Proxy, o Options, sample func(poll.Sample)) (*Feed, error) {
 	if err := o.check(); err != nil {
 		return nil, err

@@ -75,7 +75,7 @@ func (s *session) run() error {
 	s.out = newOutbox(s.conn, s.options.Timeout)
 	s.begin()
 	err := s.read()
-	if sent := s.out.close(); sent != nil && errors.Is(err, net.ErrClosed) {
+	if sent := s.out.close(); sent != nil && (errors.Is(err, net.ErrClosed) || errors.Is(sent, errUnheard)) {
 		err = sent
 	}
 	for _, t := range s.tables {

@@ -204,7 +204,7 @@ func outcome(err error) string {
 		return "tables"
 	case errors.As(err, &op) && op.Op == "dial":
 		return "unreachable"
-	case errors.Is(err, errMalformed), errors.As(err, &broken):
+	case errors.Is(err, errMalformed), errors.Is(err, errUnheard), errors.As(err, &broken):
 		return "malformed"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errUntaught):
 		return "silent"

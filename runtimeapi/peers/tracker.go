@@ -36,11 +36,13 @@ type tracker struct {
 	rates    []int    // by field: the rate that counts what a counter does; none
 	young    []uint64 // by field: what a new key's counter has counted in s.Elapsed
 
-	session uint32        // connections so far
-	lesson  uint32        // lessons so far
-	began   time.Duration // the first connection
-	dropped bool          // keys were removed because they rested
-	live    bool          // this connection's lesson has ended
+	session uint32 // connections so far
+	lesson  uint32 // lessons so far
+	// connected is when this connection began, and began the first one since all was
+	// forgotten.
+	connected, began time.Duration
+	dropped          bool // keys were removed because they rested
+	live             bool // this connection's lesson has ended
 	// known is when what every key had counted was known last; less than 0: never.
 	// While a connection lives, that is now.
 	known time.Duration
@@ -98,7 +100,8 @@ func (t *tracker) forget() {
 	t.slots, t.high = map[string]int32{}, map[int32][]uint64{}
 	t.names, t.seen, t.counts, t.free = nil, nil, nil, nil
 	t.first, t.last = none, none
-	t.known, t.complete = -1, false
+	t.known, t.complete, t.dropped = -1, false, false
+	t.began, t.lesson = t.connected, min(t.lesson, 1)
 }
 
 // adopt takes a table's definition; what is remembered of another one is gone.
@@ -126,10 +129,11 @@ func (t *tracker) adopt(d *definition, same bool) {
 
 // connect begins a connection.
 func (t *tracker) connect(now time.Duration) {
-	if t.session++; t.session == 1 {
+	t.session++
+	t.connected, t.live = now, false
+	if t.session == 1 {
 		t.began = now
 	}
-	t.live = false
 }
 
 // learn begins a lesson.
@@ -333,81 +337,6 @@ func (t *tracker) measure(u *update, slot int32, s *poll.Sample) []poll.Measure 
 		t.measures = append(t.measures, m)
 	}
 	return t.measures
-}
-
-// delta is the growth of a slot's counter, a field.
-func (t *tracker) delta(u *update, field int, slot int32, s *poll.Sample) uint64 {
-	n, value := t.order[field], u.values[field]
-	last := t.of(slot)[n]
-	if value >= last {
-		if t.taught(u, field, value-last) {
-			return 0
-		}
-		return t.above(slot, n, value, value-last)
-	}
-	if wrapped := value + 1<<32 - last; !t.fields[field].Wide && last < 1<<32 && wrapped <= wrapMargin {
-		return wrapped
-	}
-	if t.shared {
-		t.behind++ // a peer wrote its own, perhaps older count over this one
-		return 0
-	}
-	s.Restarted = true
-	t.raise(slot, n, last)
-	return t.anew(u, field)
-}
-
-// taught is whether a counter's growth in this connection, before the lesson's end,
-// is an old worker's: more than its rate has seen.
-func (t *tracker) taught(u *update, field int, growth uint64) bool {
-	r := t.rates[field]
-	return !t.live && t.known < 0 && r != none && t.gap <= t.fields[r].Period && growth > u.recent[r].events
-}
-
-// anew is what a counter has counted that was cleared, expired, or is a new worker's.
-// While it may be an old worker's lesson that set it back, that is only what its rate
-// has seen since.
-func (t *tracker) anew(u *update, field int) uint64 {
-	if !t.open {
-		return u.values[field]
-	}
-	r := t.rates[field]
-	if r == none || u.recent[r].within+tick >= t.gap {
-		return 0
-	}
-	return min(u.recent[r].events, u.values[field])
-}
-
-// restart lets all counters of a slot begin anew.
-func (t *tracker) restart(slot int32) {
-	for n, count := range t.of(slot) {
-		t.raise(slot, n, count)
-	}
-	clear(t.of(slot))
-}
-
-// raise remembers a count that may come back.
-func (t *tracker) raise(slot int32, n int, count uint64) {
-	if t.live {
-		return
-	}
-	high := t.high[slot]
-	if high == nil {
-		high = make([]uint64, t.stride)
-		t.high[slot] = high
-	}
-	high[n] = max(high[n], count)
-}
-
-// above is a delta without what was told before the counter began anew.
-func (t *tracker) above(slot int32, n int, value, delta uint64) uint64 {
-	high := t.high[slot]
-	if high == nil || high[n] == 0 || value < high[n] {
-		return delta
-	}
-	delta = min(delta, value-high[n])
-	high[n] = 0
-	return delta
 }
 
 // busy is whether anything goes on.

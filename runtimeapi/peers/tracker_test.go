@@ -230,6 +230,19 @@ func TestTracker(t *testing.T) {
 			k.now(1, "a", 100, 1)
 			k.now(2, "a", 101, 2)
 		}, "a+0/0s? a+1/1ms"},
+		"a reload with other data types": {false, func(k *tracked) {
+			k.first("a")
+			k.now(300, "a", 103, 3)
+			k.lost(at(400))
+			k.connect(at(500))
+			k.learn()
+			k.d.fields = k.d.fields[:2]
+			k.adopt(&k.d, false)
+			k.d.fields = k.d.fields[:3]
+			k.adopt(&k.d, false)
+			k.then(510, "a", 103) // told already
+			k.now(520, "a", 104, 4)
+		}, "a+3/300ms a+0/0s? a+1/10ms"},
 		"other data types": {false, func(k *tracked) {
 			k.first("a")
 			k.d.fields = k.d.fields[:2]
