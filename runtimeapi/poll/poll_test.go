@@ -343,8 +343,10 @@ func TestPollerRefuses(t *testing.T) {
 	good := []Proxy{{Name: "p", Client: f, Tables: []string{"st"}}}
 	take := func(Sample) {}
 	for want, try := range map[string]func() (*Poller, error){
-		"takes the samples":  func() (*Poller, error) { return New(good, Options{}, nil) },
-		"needs a name":       func() (*Poller, error) { return New([]Proxy{{Name: "", Client: f, Tables: []string{"st"}}}, Options{}, take) },
+		"takes the samples": func() (*Poller, error) { return New(good, Options{}, nil) },
+		"needs a name": func() (*Poller, error) {
+			return New([]Proxy{{Name: "", Client: f, Tables: []string{"st"}}}, Options{}, take)
+		},
 		"at least one table": func() (*Poller, error) { return New([]Proxy{{Name: "p", Client: f, Tables: nil}}, Options{}, take) },
 		"there twice": func() (*Poller, error) {
 			return New([]Proxy{{Name: "p", Client: f, Tables: []string{"a", "a"}}}, Options{}, take)

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/haptrail/haptrail/report/alert"
@@ -56,11 +55,11 @@ type feed struct {
 	Proxy
 	client *runtimeapi.Client
 	peers  *peers.Feed
-	polled atomic.Int64 // when a poll stood in for the peers last, in Unix nanoseconds
 
-	mu     sync.Mutex
-	poller *poll.Poller    // nil while nothing is polled
-	joint  map[string]bool // tables that other proxies fill, too; nil: not known
+	mu     sync.Mutex           // guards what follows
+	polled map[string]time.Time // tables that polls stand in for, and until when they did; zero: they do
+	poller *poll.Poller         // nil while nothing is polled
+	joint  map[string]bool      // tables that other proxies fill, too; nil: not known
 
 	// Owned by look.
 	failing map[string]time.Time // since when, by table
@@ -86,14 +85,14 @@ func NewFeeds(o FeedOptions, w *Watch) (*Feeds, error) {
 		if err != nil {
 			return nil, fmt.Errorf("proxy %s: %w", p.Name, err)
 		}
-		one := &feed{Proxy: p, client: client, failing: map[string]time.Time{}, alerted: map[string]bool{}}
+		one := &feed{Proxy: p, client: client, polled: map[string]time.Time{}, failing: map[string]time.Time{}, alerted: map[string]bool{}}
 		if p.Peers != nil {
 			one.peers, err = peers.New(*p.Peers, peers.Options{Metrics: o.Peers, Log: o.Log}, func(s poll.Sample) { f.push(one, s) })
 			if err != nil {
 				return nil, fmt.Errorf("proxy %s: %w", p.Name, err)
 			}
 		}
-		if _, err := f.poller(one); err != nil {
+		if _, err := f.poller(one, one.Tables); err != nil {
 			return nil, err
 		}
 		f.all = append(f.all, one)
@@ -101,11 +100,10 @@ func NewFeeds(o FeedOptions, w *Watch) (*Feeds, error) {
 	return f, nil
 }
 
-// push takes a sample of the peers protocol. What happened while there was no
-// connection was polled, if polls stood in.
+// push takes a sample of the peers protocol. What happened while polls stood in they
+// have told.
 func (f *Feeds) push(one *feed, s poll.Sample) {
-	away := s.Elapsed > 2*time.Second
-	if away && s.At.Sub(time.Unix(0, one.polled.Load())) < s.Elapsed+f.Interval {
+	if one.wasPolled(s.Table, s.At.Add(-s.Elapsed)) {
 		return
 	}
 	s.Joint = one.isJoint(s.Table)
@@ -135,8 +133,8 @@ func (one *feed) askJoint(ctx context.Context) {
 	one.mu.Unlock()
 }
 
-func (f *Feeds) poller(one *feed) (*poll.Poller, error) {
-	proxy := poll.Proxy{Name: one.Name, Client: one.client, Tables: one.Tables}
+func (f *Feeds) poller(one *feed, tables []string) (*poll.Poller, error) {
+	proxy := poll.Proxy{Name: one.Name, Client: one.client, Tables: tables}
 	if one.Peers != nil {
 		proxy.Listeners = []string{one.Peers.Local}
 	}
@@ -150,7 +148,7 @@ func (f *Feeds) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, one := range f.all {
 		if one.peers == nil {
-			all.Go(func() { f.poll(ctx, one) })
+			all.Go(func() { f.poll(ctx, one, one.Tables) })
 			continue
 		}
 		all.Go(func() { _ = one.peers.Run(ctx) })
@@ -161,9 +159,9 @@ func (f *Feeds) Run(ctx context.Context) error {
 	return nil
 }
 
-// poll polls a HAProxy's tables until ctx ends.
-func (f *Feeds) poll(ctx context.Context, one *feed) {
-	poller, err := f.poller(one)
+// poll polls tables of a HAProxy until ctx ends.
+func (f *Feeds) poll(ctx context.Context, one *feed, tables []string) {
+	poller, err := f.poller(one, tables)
 	if err != nil {
 		f.Log.Error("stick tables cannot be polled", "proxy", one.Name, "error", err) // NewFeeds made one before
 		return
@@ -177,20 +175,19 @@ func (f *Feeds) poll(ctx context.Context, one *feed) {
 	one.mu.Unlock()
 }
 
-// standIn polls while the peers protocol does not tell of every table.
+// standIn polls the tables that the peers protocol does not tell of: for a moment now
+// and then, at a reload, or for good.
 func (f *Feeds) standIn(ctx context.Context, one *feed) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
-	var stop context.CancelFunc
-	blind, asked := time.Now(), time.Time{}
+	stop := func() {}
+	defer func() { stop() }()
+	polled, since, asked := []string{}, time.Now(), time.Time{}
 	tick := time.NewTicker(standInAfter / 6)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			if stop != nil {
-				stop()
-			}
 			return
 		case <-tick.C:
 		}
@@ -199,27 +196,48 @@ func (f *Feeds) standIn(ctx context.Context, one *feed) {
 			one.askJoint(ctx)
 		}
 		status := one.peers.Status()
-		covered := !slices.ContainsFunc(one.Tables, func(table string) bool { return !status.Covers(table) })
+		untold := slices.DeleteFunc(slices.Clone(one.Tables), status.Covers)
+		more := slices.ContainsFunc(untold, func(table string) bool { return !slices.Contains(polled, table) })
 		switch {
-		case covered && stop != nil:
-			f.Log.Info("HAProxy tells of its stick tables by the peers protocol again; polls end", "proxy", one.Name)
-			stop()
-			polls.Wait()
-			stop, blind = nil, time.Time{}
-		case covered:
-			blind = time.Time{}
-		case blind.IsZero():
-			blind = time.Now()
-		case stop == nil && time.Since(blind) >= standInAfter:
-			f.Log.Warn("stick tables are polled: HAProxy does not tell of them by the peers protocol", "proxy", one.Name, "problem", status.Problem)
-			var polling context.Context
-			polling, stop = context.WithCancel(ctx)
-			polls.Go(func() { f.poll(polling, one) })
+		case slices.Equal(untold, polled):
+			since = time.Now()
+			continue
+		case more && time.Since(since) < standInAfter:
+			continue
 		}
-		if stop != nil {
-			one.polled.Store(time.Now().UnixNano())
+		stop()
+		polls.Wait()
+		f.Log.Info("stick tables that HAProxy does not tell of by the peers protocol are polled", "proxy", one.Name, "tables", untold, "problem", status.Problem)
+		one.stands(untold)
+		polled, since = untold, time.Now()
+		polling, end := context.WithCancel(ctx)
+		stop = end
+		if len(untold) > 0 {
+			polls.Go(func() { f.poll(polling, one, untold) })
 		}
 	}
+}
+
+// stands remembers which tables are polled, and until when others were.
+func (one *feed) stands(tables []string) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	for table, until := range one.polled {
+		if until.IsZero() {
+			one.polled[table] = time.Now()
+		}
+	}
+	for _, table := range tables {
+		one.polled[table] = time.Time{}
+	}
+}
+
+// wasPolled tells whether a table is polled, or was after a time.
+func (one *feed) wasPolled(table string, after time.Time) bool {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	until, known := one.polled[table]
+	return known && (until.IsZero() || until.After(after))
 }
 
 // look tells the watch whether it sees, and people on call of tables that it does not
