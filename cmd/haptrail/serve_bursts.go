@@ -172,17 +172,21 @@ func (g *gatekeeper) issuerNames() func(url string) string {
 	return func(url string) string { return names[url] }
 }
 
-// addBursts runs all that beside the other parts. Whoever fires alerts ends before
-// the outbox does, so that nothing is said in vain.
+// addBursts runs all that beside the other parts. The desk ends when the detectors
+// have, so that the table alerts has their last word.
 func (d *server) addBursts(g *run.Group) {
 	b := d.bursts
-	for _, part := range []func(context.Context) error{b.manager.Run, b.desk.Run} {
-		ctx, stop := context.WithCancel(context.Background())
-		g.Add(func() error { return part(ctx) }, func(error) { stop() })
-	}
+	telling, stopTelling := context.WithCancel(context.Background())
+	g.Add(func() error { return b.manager.Run(telling) }, func(error) { stopTelling() })
+	recording, stopRecording := context.WithCancel(context.Background())
+	g.Add(func() error { return b.desk.Run(recording) }, func(error) {
+		if b.watch == nil {
+			stopRecording()
+		}
+	})
 	if b.watch != nil {
 		ctx, stop := context.WithCancel(context.Background())
-		g.Add(func() error { return b.watch.Run(ctx) }, func(error) { stop() })
+		g.Add(func() error { defer stopRecording(); return b.watch.Run(ctx) }, func(error) { stop() })
 	}
 	if b.feeds != nil {
 		ctx, stop := context.WithCancel(context.Background())

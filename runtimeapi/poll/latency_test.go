@@ -97,7 +97,7 @@ func pollOne(b *testing.B, c Client) (stop func()) {
 	return func() {
 		cancel()
 		<-ended
-		if s := p.Status()[0]; s.State != StateOK || s.Entries < 100_000 {
+		if s := p.Status()[0]; s.State != StateOK || s.Used < 100_000 {
 			b.Fatalf("%+v", s)
 		}
 	}

@@ -32,7 +32,7 @@ func TestPace(t *testing.T) {
 		"the search was measured":     {rate, 600 * ms, 200_000, 30 * ms, 10, 2 * time.Second, plan{wait: 2 * time.Second}, true},
 		"most keys are active":        {rate, 600 * ms, 90_000, 550 * ms, 89_000, 2 * time.Second, plan{wait: 3 * time.Second}, false},
 		"a full one is due":           {rate, 600 * ms, 90_000, 11 * ms, 10, time.Minute, plan{wait: 3 * time.Second}, false},
-		"the rate forgets too fast":   {runtimeapi.Column{Name: "http_req_rate", Kind: runtimeapi.Rate, Period: time.Second}, 600 * ms, 90_000, 0, 0, 0, plan{wait: 3 * time.Second}, false},
+		"the rate forgets too fast":   {runtimeapi.Column{Name: "http_req_rate", Kind: runtimeapi.Rate, Period: 4 * time.Second}, 600 * ms, 90_000, 0, 0, 0, plan{wait: 3 * time.Second}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := pace{interval: 2 * time.Second, max: time.Minute, budget: 0.2, stall: 50 * ms}

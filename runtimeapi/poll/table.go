@@ -88,7 +88,7 @@ func (t *tablePoll) once(ctx context.Context) {
 				return errStopping
 			}
 			fresh := t.meet(ctx, worker, &o)
-			t.keys.begin(round{at: at, fresh: fresh, shared: t.shared, filtered: filtered})
+			t.keys.begin(round{at: at, fresh: fresh, shared: t.shared, filtered: filtered, shows: hides(t.pace.column)})
 			begun, s.Shared, s.Joint = true, t.shared, t.joint
 			rest.since = time.Now()
 			return nil

@@ -27,11 +27,13 @@ type tracker struct {
 	now   round
 	count uint32 // rounds
 	born  uint32 // the round that first saw this worker's table
-	// complete is when the last whole and unfiltered look began at which every key
-	// had a slot; less than 0: never. A key that is not known now was not there then.
-	complete time.Duration
-	behind   uint64 // counters of shared tables that went back
-	unknown  uint64 // keys without a slot, in this round
+	// told is up to when all that happened was told, by rounds that showed every key
+	// or every active one, and had a slot for each; less than 0: no such time is known.
+	// A key that is not known now was not there then, and of one that was not shown
+	// since nothing had happened.
+	told    time.Duration
+	behind  uint64 // counters of shared tables that went back
+	unknown uint64 // keys without a slot, in this round
 }
 
 // sight is the former look at a key.
@@ -53,10 +55,12 @@ type round struct {
 	shared bool
 	// filtered: keys that are not shown may be there.
 	filtered bool
+	// shows is for how long, in a filtered round, keys that did something are shown.
+	shows time.Duration
 }
 
 func newTracker(maxKeys int) *tracker {
-	return &tracker{max: maxKeys, slots: map[string]int32{}, complete: -1}
+	return &tracker{max: maxKeys, slots: map[string]int32{}, told: -1}
 }
 
 // begin begins a round.
@@ -74,7 +78,7 @@ func (t *tracker) begin(r round) {
 // forget makes the next look at every key the first one.
 func (t *tracker) forget() {
 	t.slots, t.names, t.seen, t.last, t.free = map[string]int32{}, nil, nil, nil, nil
-	t.complete = -1
+	t.told = -1
 }
 
 // look is one entry of the round. s gets what it says; ok is whether there is
@@ -96,10 +100,10 @@ func (t *tracker) look(e *runtimeapi.TableEntry, s *Sample) (ok bool) {
 	s.Key = t.names[slot]
 	last, before := t.last[int(slot)*len(t.counters):][:len(t.counters)], t.seen[slot]
 	if known {
-		s.Elapsed = t.now.at - before.at
+		s.Elapsed = t.now.at - max(before.at, t.told)
 		s.Restarted = !t.now.shared && (before.round < t.born || before.address != e.Address)
-	} else if t.complete >= 0 && !t.now.shared {
-		s.Elapsed = t.now.at - t.complete
+	} else if t.told >= 0 && !t.now.shared {
+		s.Elapsed = t.now.at - t.told
 	}
 	if s.Restarted {
 		clear(last)
@@ -222,10 +226,12 @@ func (t *tracker) end() {
 				t.free = append(t.free, slot)
 			}
 		}
-		t.complete = t.now.at
 	}
-	if t.unknown > 0 {
-		t.complete = -1
+	switch {
+	case t.unknown > 0:
+		t.told = -1
+	case !t.now.filtered || t.told >= 0 && t.now.at-t.told < t.now.shows:
+		t.told = t.now.at
 	}
 }
 

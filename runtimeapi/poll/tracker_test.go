@@ -51,6 +51,9 @@ func (r round) asFresh() round    { r.fresh = true; return r }
 func (r round) asShared() round   { r.shared = true; return r }
 func (r round) asFiltered() round { r.filtered = true; return r }
 
+// active is a round in which a filter shows every key that did something in the last 5 s.
+func (r round) active() round { r.filtered, r.shows = true, 5*time.Second; return r }
+
 func show(entries ...*runtimeapi.TableEntry) []*runtimeapi.TableEntry { return entries }
 
 // TestTracker: each way in which a counter can come to its value.
@@ -120,6 +123,15 @@ func TestTracker(t *testing.T) {
 			{at(2).asFiltered(), false, show(entry(1, "a", 9)), "a+4/2"},
 			{at(4).asFiltered(), false, show(entry(2, "b", 6), entry(3, "c", 4)), "b+1/4 c+4/4?"},
 			{at(6), false, show(entry(1, "a", 9), entry(2, "b", 6), entry(3, "c", 4)), "a+0/4 b+0/2 c+0/2"},
+		},
+		"filtered: what was not shown had done nothing": {
+			{at(0), false, show(entry(1, "a", 5), entry(2, "b", 5)), ""},
+			{at(2).active(), false, show(entry(1, "a", 9)), "a+4/2"},
+			{at(4).active(), false, show(entry(2, "b", 6), entry(3, "c", 4)), "b+1/2 c+4/2?"},
+			{at(6).active(), true, show(entry(1, "a", 10)), "a+1/2"}, // cut off: b and c may have done something
+			{at(8).active(), false, show(entry(2, "b", 8)), "b+2/4"},
+			{at(14).active(), false, show(entry(2, "b", 9)), "b+1/6"}, // too late to know that a is idle
+			{at(16).active(), false, show(entry(1, "a", 12)), "a+2/8"},
 		},
 		"filtered from the beginning": {
 			{at(0).asFiltered(), false, show(entry(1, "a", 5)), ""},

@@ -58,7 +58,9 @@ type Desk struct {
 	// When each finding that fires was found last, by key.
 	findings map[string]time.Time
 
-	refused map[string]bool // silences of the table, by id; owned by Run
+	// Owned by Run.
+	refused    map[string]bool // silences of the table, by id
+	reconciled bool            // the table has no alert as firing that does not
 }
 
 type recordKey struct {
@@ -151,7 +153,7 @@ func (d *Desk) Run(ctx context.Context) error {
 	failing := false
 	for {
 		d.endFindings(time.Now())
-		err := errors.Join(d.store(ctx), d.silence(ctx))
+		err := errors.Join(d.reconcile(ctx), d.store(ctx), d.silence(ctx))
 		if failed := err != nil && ctx.Err() == nil; failed != failing {
 			if failing = failed; failed {
 				d.Log.Error("alerts and silences are not in step with their tables; it is tried again", "error", err)
@@ -163,6 +165,40 @@ func (d *Desk) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// reconcile ends what the table has firing from before, and the manager has not: the
+// outbox is on the disk when a person is told, and the table follows.
+func (d *Desk) reconcile(ctx context.Context) error {
+	if d.reconciled {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	now := time.Now().UTC()
+	var over []schema.AlertRow
+	err := d.Store.Alerts(ctx, schema.AlertsQuery{Until: now.Add(24 * time.Hour), Firing: true}, func(row *schema.AlertRow) error {
+		over = append(over, *row)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, row := range over {
+		fires, ok := d.firing[row.Key]
+		if ok && fires.StartsAt.Truncate(time.Millisecond).Equal(row.Start) {
+			continue
+		}
+		key := recordKey{row.Key, row.Start}
+		if _, known := d.records[key]; !known {
+			row.End, row.Updated = now, now
+			d.records[key] = row
+		}
+	}
+	d.reconciled = true
+	return nil
 }
 
 // store writes what the table does not have.

@@ -153,6 +153,22 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// TestReconciles: what the table has firing from before and nobody is told of any more
+// is over.
+func TestReconciles(t *testing.T) {
+	store, now := schematest.Open(t), time.Now().UTC().Truncate(time.Millisecond)
+	row := schema.AlertRow{Key: "gone", Kind: oncall.KindFault, Severity: "medium", Title: "old", Start: now.Add(-time.Hour), Updated: now.Add(-time.Hour)}
+	if err := store.InsertAlerts(t.Context(), []schema.AlertRow{row}); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, store, t.TempDir())
+	r.Fire(anAlert("a", "new"))
+	r.wait("its end", func() bool {
+		rows := r.rows()
+		return len(rows) == 2 && rows[1].Title == "old" && rows[1].End.Unix() > 0 && rows[0].End.Unix() == 0
+	})
+}
+
 // TestFindings: bad enough and new ones are told, once, and end when they are not
 // found any more.
 func TestFindings(t *testing.T) {

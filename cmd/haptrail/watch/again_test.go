@@ -81,6 +81,73 @@ func TestBurstOverARestart(t *testing.T) {
 	}
 }
 
+// TestOldStateOfABurstThatIsOver: a daemon that is killed may have saved its state when
+// a burst went on that was over before it was killed. It is over, and told once.
+func TestOldStateOfABurstThatIsOver(t *testing.T) {
+	store, on := schematest.Open(t), newOnCall()
+	o := options(t, store, on)
+	r := run(t, o)
+	begin := aMinuteAgo().Add(10 * time.Second)
+	r.calm("identities", "space|ci-bot", begin, 60)
+	r.burst("identities", "space|ci-bot", begin, 3)
+	if err := r.Save(); err != nil { // it goes on
+		t.Fatal(err)
+	}
+	saved := map[string][]byte{}
+	files, err := filepath.Glob(filepath.Join(o.Dir, "*.state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if saved[file], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.wait("the end", func() bool {
+		rows := r.bursts(schema.BurstsQuery{})
+		return len(rows) == 1 && rows[0].State == schema.BurstOver
+	})
+	r.stop()
+	before := r.bursts(schema.BurstsQuery{})
+	for file, state := range saved {
+		if err := os.WriteFile(file, state, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.Metrics = nil
+	again := run(t, o)
+	if n := again.Bursting(); n != 1 {
+		t.Fatalf("%d bursts go on in the state, want the one", n)
+	}
+	again.wait("that its detector ends it", func() bool { return again.Bursting() == 0 })
+	again.stop()
+	if have := again.bursts(schema.BurstsQuery{}); len(have) != 1 || have[0].State != schema.BurstOver || !have[0].End.Equal(before[0].End) || have[0].Total != before[0].Total {
+		t.Errorf("have %+v\nwant %+v", have, before)
+	}
+	if firing, fires, resolved := on.state(); len(firing) != 0 || fires != 1 || len(resolved) != 1 {
+		t.Errorf("%d fire, %d fired, %d resolved; want one that fired and is over", len(firing), fires, len(resolved))
+	}
+}
+
+// TestSlowPollsOfSeveralProxies: what two proxies count of one identity adds up, also
+// where each is looked at rarely.
+func TestSlowPollsOfSeveralProxies(t *testing.T) {
+	store, on := schematest.Open(t), newOnCall()
+	o := options(t, store, on)
+	o.Proxies = 2
+	r := run(t, o)
+	begin := aMinuteAgo()
+	for i, at := range []int{0, 1, 12, 13} {
+		s := sample("identities", "space|ci-bot", begin.Add(time.Duration(at)*time.Second), 220) // too much for none of them alone
+		s.Proxy, s.Elapsed = []string{"edge1", "edge2"}[i%2], 12*time.Second
+		r.Sample(s)
+	}
+	r.wait("the end", func() bool { _, _, resolved := on.state(); return len(resolved) == 1 })
+	if _, fires, resolved := on.state(); fires != 1 || resolved[0].Identity != "ci-bot" {
+		t.Errorf("%d alerts, %+v", fires, resolved)
+	}
+}
+
 // TestLearnsFromTheTables: a detector without a memory of its own is told the past.
 func TestLearnsFromTheTables(t *testing.T) {
 	store, on := schematest.Open(t), newOnCall()

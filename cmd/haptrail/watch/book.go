@@ -34,6 +34,8 @@ type book struct {
 	mu    sync.Mutex // guards what follows
 	queue []told
 	rows  map[string]schema.BurstRow // that the table does not have yet, by id
+	// stirred: a burst began or ended since the detectors were saved last.
+	stirred bool
 
 	news    chan struct{} // holds one
 	answers chan answer   // what was looked up
@@ -41,6 +43,8 @@ type book struct {
 	// Owned by run.
 	open     map[string]*burstOf // by the burst's id
 	subjects map[string]*subject // by the alert's key
+	closed   map[string]bool     // ids of bursts that a detector goes on with, and that were over before a crash
+	ended    map[string]bool     // alerts that resume ended, by key
 	wanted   []wanted
 	asked    int // lookups that go on
 }
@@ -59,12 +63,17 @@ type subject struct {
 	bursts []*burstOf
 	open   int
 	fired  bool
+	// What was told last, and when; stale: there is more to say since.
+	level alert.Severity
+	told  time.Time
+	stale bool
 }
 
 func newBook(o *Options) *book {
 	return &book{
 		Options: o, news: make(chan struct{}, 1), answers: make(chan answer, maxAsked),
 		open: map[string]*burstOf{}, subjects: map[string]*subject{}, rows: map[string]schema.BurstRow{},
+		closed: map[string]bool{}, ended: map[string]bool{},
 	}
 }
 
@@ -77,12 +86,22 @@ func (b *book) tell(k *kind, from heard, verdicts []burst.Verdict) {
 	b.mu.Lock()
 	for _, v := range verdicts {
 		b.queue = append(b.queue, told{k, from, v, now})
+		b.stirred = b.stirred || v.Kind != burst.Update
 	}
 	b.mu.Unlock()
 	select {
 	case b.news <- struct{}{}:
 	default:
 	}
+}
+
+// stir tells whether a burst began or ended since it was asked last.
+func (b *book) stir() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	stirred := b.stirred
+	b.stirred = false
+	return stirred
 }
 
 // run takes verdicts as they come until ctx ends, and then what is left. It waits for
@@ -103,6 +122,7 @@ func (b *book) run(ctx context.Context) {
 		}
 		b.take(ctx)
 		b.ask(ctx, time.Now())
+		b.refresh(time.Now())
 	}
 	for ; b.asked > 0; b.asked-- { // they end with ctx
 		<-b.answers
@@ -161,6 +181,12 @@ func (b *book) take(ctx context.Context) {
 func (b *book) enter(t *told) (o *burstOf, fresh bool) {
 	v := &t.verdict
 	id := burstID(t.kind, v)
+	if b.closed[id] {
+		if v.Kind == burst.End {
+			delete(b.closed, id)
+		}
+		return nil, false
+	}
 	o = b.open[id]
 	if o == nil {
 		if v.Kind == burst.End {
@@ -252,39 +278,88 @@ func (b *book) store(ctx context.Context) error {
 }
 
 // resume goes on with the bursts that the detectors have open, from a state that was
-// saved, and closes what the table and the people on call have open beside them:
-// nobody saw how that ended.
+// saved a while before the daemon ended. What the table has of them is newer: those that
+// it has as over stay over, whatever the detectors still say. What it has open beside
+// them, and what people on call have, is closed: nobody saw how that ended.
 func (b *book) resume(ctx context.Context, series []*series, now time.Time) error {
+	open, since := map[string]told{}, now
 	for _, s := range series {
 		for _, v := range s.detector.Open() {
-			b.begin(burstID(s.kind, &v), &told{kind: s.kind, verdict: v, found: now})
+			open[burstID(s.kind, &v)] = told{kind: s.kind, verdict: v, found: now}
+			since = earlier(since, v.Began)
 		}
 	}
-	err := b.Store.Bursts(ctx, schema.BurstsQuery{Until: now.Add(farAhead), Open: true}, func(row *schema.BurstRow) error {
-		if o := b.open[row.ID]; o != nil {
-			o.row = *row
-			return nil
+	rows := map[string]schema.BurstRow{}
+	read := func(q schema.BurstsQuery) error {
+		q.Until = now.Add(farAhead)
+		return b.Store.Bursts(ctx, q, func(row *schema.BurstRow) error { rows[row.ID] = *row; return nil })
+	}
+	err := errors.Join(read(schema.BurstsQuery{Since: since}), read(schema.BurstsQuery{Open: true}))
+	for id, t := range open {
+		row, known := rows[id]
+		if known && row.State != schema.BurstOpen {
+			b.closed[id] = true
+			continue
 		}
-		lost := *row
-		lost.State, lost.End, lost.Updated = schema.BurstLost, now, now
-		lost.Reason = strings.TrimSuffix(row.Reason, lostWords) + lostWords
-		b.record(&lost)
-		return nil
-	})
+		if o := b.begin(id, &t); known {
+			o.row, o.level = row, max(o.level, levelOf(row.Severity))
+		}
+	}
+	b.tellAgain(now)
+	for id, row := range rows {
+		if row.State == schema.BurstOpen && b.open[id] == nil {
+			b.lose(row, now)
+		}
+	}
+	return errors.Join(err, b.store(ctx))
+}
+
+// tellAgain has people on call know what goes on, as it is known now: a crash may have
+// come before they were told.
+func (b *book) tellAgain(now time.Time) {
 	for _, a := range b.OnCall.Firing(kindBurst) {
 		if s := b.subjects[a.Key]; s != nil {
 			s.fired = true
 		} else {
 			b.OnCall.Resolve(a.Key, now)
+			b.ended[a.Key] = true
 		}
 	}
 	for _, s := range b.subjects {
-		b.alert(s, now) // as it is known now; a crash may have come before people were told
+		b.alert(s, now)
 	}
-	return errors.Join(err, b.store(ctx))
+}
+
+// lose closes a burst that nobody saw the end of. Where the outbox was lost, receivers
+// may still show its alert: they are told that it is over.
+func (b *book) lose(row schema.BurstRow, now time.Time) {
+	row.State, row.End, row.Updated = schema.BurstLost, now, now
+	row.Reason = strings.TrimSuffix(row.Reason, lostWords) + lostWords
+	b.record(&row)
+	key := alertKey(&row)
+	if b.subjects[key] != nil || b.ended[key] || now.Sub(row.Start) > lostNews {
+		return
+	}
+	b.ended[key] = true
+	s := &subject{key: key, bursts: []*burstOf{{row: row, level: levelOf(row.Severity)}}}
+	if a := b.compose(s); b.Least > 0 && a.Severity >= b.Least {
+		b.OnCall.Fire(a)
+		b.OnCall.Resolve(key, now)
+	}
+}
+
+// levelOf is the severity that a row says.
+func levelOf(word string) burst.Severity {
+	for level := burst.High; level > burst.Low; level-- {
+		if level.String() == word {
+			return level
+		}
+	}
+	return burst.Low
 }
 
 const (
 	farAhead  = 10 * 365 * 24 * time.Hour
+	lostNews  = 24 * time.Hour // after a burst began that was lost, people are told
 	lostWords = "; nobody saw it end, as haptrail was away"
 )

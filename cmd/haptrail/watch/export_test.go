@@ -34,3 +34,13 @@ func (w *Watch) Limits(name string) string {
 	}
 	return ""
 }
+
+// Save saves what the detectors have learned.
+func (w *Watch) Save() error { return w.save() }
+
+// Bursting is how many bursts of identities' requests go on, as the detector has it.
+func (w *Watch) Bursting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.all[requestsOfIdentity].detector.Open())
+}

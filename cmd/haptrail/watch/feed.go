@@ -14,13 +14,15 @@ import (
 // leader is the proxy that is listened to of those that fill a table together: each
 // has all counts of it.
 type leader struct {
-	proxy string
-	at    time.Time // when it said something last
+	proxy   string
+	at      time.Time     // when it said something last
+	elapsed time.Duration // since the time before
 }
 
-// apart is the longest sample that is added to those of other proxies: later ones
-// would come when the detector has gone on.
-const apart = 5 * time.Second
+// apart is for how long samples of several proxies are added up: a detector takes no
+// counts that are ten seconds late. Of a longer one its last part counts, at the rate of
+// the whole.
+const apart = 9 * time.Second
 
 // Sample takes what a stick table told. It does not keep the sample.
 func (w *Watch) Sample(s poll.Sample) {
@@ -48,7 +50,7 @@ func (w *Watch) Sample(s poll.Sample) {
 		return
 	}
 	if w.Proxies > 1 && !s.Joint && s.Elapsed > apart {
-		key += "@" + s.Proxy
+		counted.Delta, s.Elapsed = uint64(float64(counted.Delta)*float64(apart)/float64(s.Elapsed)), apart
 	}
 	series := w.all[k]
 	w.book.tell(series.kind, heard{s.Table, s.Proxy}, series.detector.Sample(key, s.At, s.Elapsed, fit(counted.Delta)))
@@ -97,10 +99,10 @@ func (w *Watch) fromRate(s *poll.Sample, counter string) (n uint64, in time.Dura
 // follow tells whether a shared table's sample is of the proxy that is listened to.
 func (w *Watch) follow(s *poll.Sample) bool {
 	now := w.leaders[s.Table]
-	if now.proxy != s.Proxy && s.At.Sub(now.at).Abs() < 3*w.Interval {
+	if now.proxy != s.Proxy && s.At.Sub(now.at).Abs() < 3*max(w.Interval, now.elapsed) {
 		return false
 	}
-	w.leaders[s.Table] = leader{s.Proxy, s.At}
+	w.leaders[s.Table] = leader{s.Proxy, s.At, s.Elapsed}
 	return true
 }
 
@@ -149,8 +151,6 @@ func (w *Watch) tells(kind int) bool {
 	switch kind {
 	case requestsOfAddress, errorsOfAddress, requestsOfOther:
 		return w.counts(kind)
-	case denialsOfAddress:
-		return !w.counts(errorsOfAddress)
 	}
 	return true
 }
@@ -166,7 +166,7 @@ func (w *Watch) Stored(b *schema.RequestBlock) {
 // mu.
 func (w *Watch) count(t *schema.Tally) {
 	if t.Subject == "" {
-		if w.judging && t.Denied > 0 && w.tells(denialsOfAddress) {
+		if w.judging && t.Denied > 0 {
 			w.step(denialsOfAddress, t.Client.String(), t.Second, t.Denied)
 		}
 		return

@@ -21,6 +21,12 @@ func (w *Watch) begin(ctx context.Context) error {
 	if err := os.MkdirAll(w.Dir, 0o700); err != nil {
 		return fmt.Errorf("bursts: %w", err)
 	}
+	for _, left := range []string{"bursts-*.state.*", "history-*"} { // by a daemon that was killed
+		files, _ := filepath.Glob(filepath.Join(w.Dir, left)) // the pattern is a good one
+		for _, file := range files {
+			_ = os.Remove(file) // or it stays
+		}
+	}
 	w.learnRoles(ctx)
 	for _, s := range w.all {
 		if err := w.beginSeries(ctx, s); err != nil {
@@ -91,9 +97,17 @@ func (w *Watch) restore(s *series) (saved time.Time, err error) {
 	return saved, nil
 }
 
-// keepState saves what was learned, each minute.
+// keepState saves what was learned, each minute, and soon after a burst began or ended:
+// a daemon that is killed is to know of it when it runs again.
 func (w *Watch) keepState(ctx context.Context) {
-	w.every(ctx, saveEvery, "saving what burst detectors have learned", func(context.Context) error { return w.save() })
+	saved := time.Now()
+	w.every(ctx, lookEvery, "saving what burst detectors have learned", func(context.Context) error {
+		if !w.book.stir() && time.Since(saved) < saveEvery {
+			return nil
+		}
+		saved = time.Now()
+		return w.save()
+	})
 }
 
 // save writes the states. A crash leaves the former one.

@@ -160,8 +160,26 @@ func (b *book) alert(s *subject, at time.Time) {
 	if b.Least == 0 || a.Severity < b.Least && !s.fired {
 		return
 	}
-	s.fired = true
+	now := time.Now()
+	if s.fired && a.Severity <= s.level && now.Sub(s.told) < newsEvery {
+		s.stale = true
+		return
+	}
+	s.fired, s.level, s.told, s.stale = true, a.Severity, now, false
 	b.OnCall.Fire(a)
+}
+
+// newsEvery is how often people are told that a burst has become larger, or of its
+// evidence; what begins, ends or becomes more severe is told at once.
+const newsEvery = 3 * time.Second
+
+// refresh tells what there was to say of subjects in the meantime.
+func (b *book) refresh(now time.Time) {
+	for _, s := range b.subjects {
+		if s.stale && now.Sub(s.told) >= newsEvery {
+			b.alert(s, now)
+		}
+	}
 }
 
 // severities are the detectors' as people on call know them.
