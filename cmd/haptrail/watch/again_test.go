@@ -142,9 +142,11 @@ func TestSlowPollsOfSeveralProxies(t *testing.T) {
 		s.Proxy, s.Elapsed = []string{"edge1", "edge2"}[i%2], 12*time.Second
 		r.Sample(s)
 	}
-	r.wait("the end", func() bool { _, _, resolved := on.state(); return len(resolved) == 1 })
-	if _, fires, resolved := on.state(); fires != 1 || resolved[0].Identity != "ci-bot" {
-		t.Errorf("%d alerts, %+v", fires, resolved)
+	r.wait("the end", func() bool { _, _, resolved := on.state(); return len(resolved) > 0 })
+	for _, row := range r.bursts(schema.BurstsQuery{}) {
+		if row.Key != "space|ci-bot" || row.Identity != "ci-bot" {
+			t.Errorf("row %+v", row)
+		}
 	}
 }
 
