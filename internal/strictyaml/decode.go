@@ -85,6 +85,8 @@ func kindName(t reflect.Type) string {
 		return "keys and values"
 	case reflect.Int, reflect.Int64, reflect.Uint64:
 		return "a whole number"
+	case reflect.Float64:
+		return "a number"
 	}
 	return "a " + t.Kind().String()
 }

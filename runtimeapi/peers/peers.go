@@ -157,7 +157,7 @@ func (f *Feed) check() error {
 		return fmt.Errorf("peers: proxy %s: address %q: want HOST:PORT or unix:/PATH, that of HAProxy's own line in its peers section", p.Name, p.Address)
 	}
 	if f.network == "unix" && !strings.HasPrefix(f.address, "/") {
-		return fmt.Errorf("peers: proxy %s: address %q: want an absolute path after unix:", p.Name, p.Address)
+		return fmt.Errorf("peers: proxy %s: address %q: want unix:/PATH, with the whole path", p.Name, p.Address)
 	}
 	for i, name := range p.Tables {
 		if name == "" || slices.Contains(p.Tables[:i], name) {
