@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -164,7 +165,26 @@ func TestLearnsFromTheTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	insert(t, store, now.Add(-15*time.Minute), "ci-bot", "r77", 3) // the role is known from here
-	r := run(t, options(t, store, on))
+	o := options(t, store, on)
+	w, err := watch.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var coming sync.WaitGroup
+	coming.Go(func() { // requests of others come in meanwhile
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				w.Stored(block(now, fmt.Sprint("other-", i%200), "r1", 1))
+			}
+		}
+	})
+	r := runWatch(t, w, o)
+	close(stop)
+	coming.Wait()
 	r.burst("identities", "space|ci-bot", now, 3)
 	r.wait("a burst", func() bool { return len(r.bursts(schema.BurstsQuery{})) == 1 })
 	if row := r.bursts(schema.BurstsQuery{})[0]; !strings.Contains(row.Reason, "known for 16 min") {

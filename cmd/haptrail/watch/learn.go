@@ -20,7 +20,9 @@ func (w *Watch) learn(ctx context.Context, s *series) error {
 	}
 	defer h.close()
 	for row := range h.all(&err) {
+		w.mu.Lock() // a new key asks for its role, and requests that come in tell of roles
 		s.detector.Step(row.Key, row.Time.Unix(), row.Count)
+		w.mu.Unlock()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -96,6 +96,11 @@ func run(t *testing.T, o watch.Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runWatch(t, w, o)
+}
+
+func runWatch(t *testing.T, w *watch.Watch, o watch.Options) *rig {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
