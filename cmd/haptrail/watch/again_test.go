@@ -159,6 +159,8 @@ func TestLearnsFromTheTables(t *testing.T) {
 	for second := range 1000 {
 		rows = append(rows, schema.StickSample{
 			Time: now.Add(-time.Duration(1000-second) * time.Second), Proxy: "edge1", Table: "identities", Key: "space|ci-bot", Elapsed: 1000, Requests: 1,
+		}, schema.StickSample{ // new keys, whose roles are asked for
+			Time: now.Add(-time.Duration(1000-second) * time.Second), Proxy: "edge1", Table: "identities", Key: fmt.Sprint("space|k-", second%500), Elapsed: 1000, Requests: 1,
 		})
 	}
 	if err := store.InsertStickSamples(t.Context(), rows, schema.NewBlockID()); err != nil {
@@ -178,7 +180,7 @@ func TestLearnsFromTheTables(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				w.Stored(block(now, fmt.Sprint("other-", i%200), "r1", 1))
+				w.Stored(block(now, fmt.Sprint("other-", i), "r1", 1))
 			}
 		}
 	})
