@@ -29,7 +29,7 @@ func TestNew(t *testing.T) {
 		`local and remote are both "me"`:     func(p *Proxy, _ *Options) { p.Local = "me" },
 		"want HOST:PORT or unix:/PATH":       func(p *Proxy, _ *Options) { p.Address = "10000" },
 		`":10000": want HOST:PORT`:           func(p *Proxy, _ *Options) { p.Address = ":10000" },
-		"want an absolute path":              func(p *Proxy, _ *Options) { p.Address = "unix:p" },
+		"want unix:/PATH":                    func(p *Proxy, _ *Options) { p.Address = "unix:p" },
 		`table "st" is empty or there twice`: func(p *Proxy, _ *Options) { p.Tables = []string{"st", "st"} },
 		`table "" is empty or there twice`:   func(p *Proxy, _ *Options) { p.Tables = []string{""} },
 		`shared table "other" is not among`:  func(p *Proxy, _ *Options) { p.Shared = []string{"other"} },
