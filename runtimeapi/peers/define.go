@@ -38,6 +38,10 @@ func keyType(n uint64) (name string, size uint64, ok bool) {
 	return "", 0, false
 }
 
+// notOfName is what stands in no table's name: a configuration takes letters, digits
+// and four signs of ASCII, and what it says goes into messages of one line.
+func notOfName(r rune) bool { return r <= ' ' || r >= 0x7f }
+
 // parseDefinition reads the content of a definition: id, name, type and length of
 // keys, a bit for each data type, the time to live, and for each array and rate its
 // bit's number with the array's length, the rate's period, or both. An error is a
@@ -47,7 +51,7 @@ func parseDefinition(content []byte, types []dataType) (definition, error) {
 	d := definition{id: c.varint()}
 	d.name = string(c.bytes(c.varint()))
 	key, keyLen, bits := c.varint(), c.varint(), c.varint()
-	if c.bad || d.name == "" || strings.ContainsRune(d.name, 0) {
+	if c.bad || d.name == "" || strings.ContainsFunc(d.name, notOfName) {
 		return d, fmt.Errorf("%w: table definition of %d bytes, table %.60q", errMalformed, len(content), d.name)
 	}
 	name, size, ok := keyType(key)
