@@ -159,6 +159,19 @@ func (h *fakeHAProxy) expect(want string) {
 	}
 }
 
+// acknowledged waits for an acknowledgement; false if the client has gone without.
+func (h *fakeHAProxy) acknowledged(table uint64, update uint32) bool {
+	want := "\x0a\x84" + number(table) + four(update)
+	for h.acks[want] == 0 {
+		have, ok := <-h.heard
+		if !ok {
+			return false
+		}
+		h.acks[have]++
+	}
+	return true
+}
+
 // expectAck waits for an acknowledgement.
 func (h *fakeHAProxy) expectAck(table uint64, update uint32) {
 	h.t.Helper()
