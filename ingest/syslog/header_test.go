@@ -96,6 +96,7 @@ func TestParseHeader(t *testing.T) {
 		{"no tag", "<13>Nov 23 10:56:39 edge1 just a text", `rfc3164 pri=13 time=2026-11-23T10:56:39Z host="edge1" app="" pid="" msgid="" sd="" text="just a text"`},
 		{"tag without pid", "<13>Nov 23 10:56:39 edge1 su: a text", `rfc3164 pri=13 time=2026-11-23T10:56:39Z host="edge1" app="su" pid="" msgid="" sd="" text="a text"`},
 		{"IPv6 host", "<13>Nov 23 10:56:39 2001:db8::1 haproxy[1]: x", `rfc3164 pri=13 time=2026-11-23T10:56:39Z host="2001:db8::1" app="haproxy" pid="1" msgid="" sd="" text="x"`},
+		{"tag with colons", "<13>Nov 23 10:56:39 edge1 shop::gate[1]: x", `rfc3164 pri=13 time=2026-11-23T10:56:39Z host="edge1" app="shop::gate" pid="1" msgid="" sd="" text="x"`},
 		{"tag and no text", "<13>Nov 23 10:56:39 edge1 haproxy[1]:", `rfc3164 pri=13 time=2026-11-23T10:56:39Z host="edge1" app="haproxy" pid="1" msgid="" sd="" text=""`},
 		{"rfc5424 nil time", "<13>1 - - - - - -", `rfc5424 pri=13 time=- host="" app="" pid="" msgid="" sd="" text=""`},
 		{"rfc5424 BOM", "<13>1 2026-11-23T10:56:39Z h a p m - \xef\xbb\xbfé", `rfc5424 pri=13 time=2026-11-23T10:56:39Z host="h" app="a" pid="p" msgid="m" sd="" text="é"`},
