@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/haptrail/haptrail/deploy"
+	"github.com/haptrail/haptrail/internal/child"
 )
 
 // ErrNoAlertmanager: none is installed. The demo can do without.
@@ -46,7 +47,7 @@ type Alertmanager struct {
 	hook   *http.Server
 	client *http.Client
 	url    string
-	child  *child // nil until it was started
+	child  *child.Process // nil until it was started
 
 	mu       sync.Mutex
 	received []Notification // guarded by mu
@@ -177,14 +178,14 @@ func (a *Alertmanager) launch(ctx context.Context, binary string, pick func() (s
 		"--web.listen-address="+address,
 		"--cluster.listen-address=", // no cluster: it would listen on every address
 		"--log.level=warn")
-	if a.child, err = startChild(command, filepath.Join(a.dir, "alertmanager.log")); err != nil {
+	if a.child, err = child.Start(command, filepath.Join(a.dir, "alertmanager.log")); err != nil {
 		return false, err
 	}
 	if err = a.ready(ctx); err == nil {
 		return false, nil
 	}
-	lost = a.child.gone() && strings.Contains(a.child.said(), "address already in use")
-	return lost, errors.Join(err, a.child.stop())
+	lost = a.child.Gone() && strings.Contains(a.child.Tail(), "address already in use")
+	return lost, errors.Join(err, a.child.Stop())
 }
 
 // ready waits until the Alertmanager at the URL is the one that was started.
@@ -195,10 +196,10 @@ func (a *Alertmanager) ready(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		select {
-		case <-a.child.done:
-			return fmt.Errorf("alertmanager stopped at once (%w): %s", a.child.err, a.child.said())
+		case <-a.child.Done():
+			return fmt.Errorf("alertmanager stopped at once (%w): %s", a.child.Err(), a.child.Tail())
 		case <-ctx.Done():
-			return fmt.Errorf("alertmanager does not answer at %s: %w: %s", a.url, ctx.Err(), a.child.said())
+			return fmt.Errorf("alertmanager does not answer at %s: %w: %s", a.url, ctx.Err(), a.child.Tail())
 		case <-tick.C:
 			var receivers []struct{ Name string }
 			if a.get(ctx, "/api/v2/receivers", &receivers) == nil && len(receivers) == 1 && receivers[0].Name == a.name {
@@ -315,7 +316,7 @@ func (a *Alertmanager) Close() error {
 	a.closing.Do(func() {
 		var ended error
 		if a.child != nil {
-			ended = a.child.stop()
+			ended = a.child.Stop()
 		}
 		a.client.CloseIdleConnections()
 		a.closed = errors.Join(ended, a.hook.Close()) // last: Alertmanager may still be telling

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/haptrail/haptrail/internal/child"
 )
 
 // runAlertmanager runs one until the test ends; the test is skipped where none is
@@ -35,7 +37,7 @@ func runAlertmanager(t *testing.T) *Alertmanager {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("alertmanager: %s", a.child.said())
+			t.Logf("alertmanager: %s", a.child.Tail())
 		}
 	})
 	return a
@@ -151,7 +153,7 @@ func TestAlertmanagerCloses(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if !a.child.gone() {
+	if !a.child.Gone() {
 		t.Error("it still runs")
 	}
 	for _, address := range []string{strings.TrimPrefix(a.URL(), "http://"), "127.0.0.1:" + strings.TrimPrefix(a.name, "demo-")} {
@@ -268,7 +270,7 @@ func TestDeafChildIsKilled(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	_, err := StartAlertmanager(ctx, dir)
-	if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "deaf") || took < childPatience || took > childPatience+3*time.Second {
+	if took := time.Since(began); err == nil || !strings.Contains(err.Error(), "deaf") || took < child.Patience || took > child.Patience+3*time.Second {
 		t.Errorf("after %s: %v", took, err)
 	}
 }

@@ -10,19 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
-	"syscall"
 	"time"
 
+	"github.com/haptrail/haptrail/internal/child"
 	"github.com/haptrail/haptrail/runtimeapi"
 )
 
-// Bounds of the child's life.
-const (
-	startTimeout = 10 * time.Second
-	stopTimeout  = 3 * time.Second
-)
+// startTimeout is how long HAProxy may take to answer.
+const startTimeout = 10 * time.Second
 
 // MaxSocketPath leaves room in sockaddr_un (104 bytes on BSD, 108 on Linux) for
 // the suffix that HAProxy binds under before it renames.
@@ -75,11 +70,8 @@ type Options struct {
 
 // Process is a running child.
 type Process struct {
-	command *exec.Cmd
+	*child.Process
 	options Options
-
-	done chan struct{} // closed when the child is gone; err is set then
-	err  error
 }
 
 // Start starts HAProxy in the foreground and waits until it answers on its stats
@@ -91,20 +83,14 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 				socket, len(socket), MaxSocketPath)
 		}
 	}
-	output, err := os.Create(o.Output)
+	command := exec.Command(o.Binary, o.arguments()...)
+	command.ExtraFiles = o.Files
+	command.Env = append(os.Environ(), o.Env...)
+	started, err := child.Start(command, o.Output)
 	if err != nil {
 		return nil, err
 	}
-	defer output.Close()
-	p := &Process{options: o, done: make(chan struct{})}
-	p.command = exec.Command(o.Binary, o.arguments()...)
-	p.command.Stdout, p.command.Stderr = output, output
-	p.command.ExtraFiles = o.Files
-	p.command.SysProcAttr = childAttributes()
-	p.command.Env = append(os.Environ(), o.Env...)
-	if err := p.launch(); err != nil {
-		return nil, err
-	}
+	p := &Process{started, o}
 	if err := p.ready(ctx); err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}
@@ -122,26 +108,6 @@ func (o Options) arguments() []string {
 	return args
 }
 
-// launch starts the child on a thread that lives as long as the child does: the
-// death signal comes when the thread that forked ends, not the process
-// (golang.org/issue/27505).
-func (p *Process) launch() error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the child
-		err := p.command.Start()
-		started <- err
-		if err == nil {
-			p.err = p.command.Wait()
-			close(p.done)
-		}
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start %s: %w", p.command.Path, err)
-	}
-	return nil
-}
-
 // ready waits until the child answers "show info".
 func (p *Process) ready(ctx context.Context) error {
 	client, err := runtimeapi.New(p.options.Socket, runtimeapi.Options{})
@@ -154,8 +120,8 @@ func (p *Process) ready(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.done:
-			return fmt.Errorf("haproxy stopped at once (%w): %s", p.err, p.Tail())
+		case <-p.Done():
+			return fmt.Errorf("haproxy stopped at once (%w): %s", p.Err(), p.Tail())
 		case <-ctx.Done():
 			return fmt.Errorf("haproxy does not answer on %s: %w: %s", p.options.Socket, ctx.Err(), p.Tail())
 		case <-tick.C:
@@ -166,45 +132,12 @@ func (p *Process) ready(ctx context.Context) error {
 	}
 }
 
-// PID is the child's process id: the master's, where there is one.
-func (p *Process) PID() int { return p.command.Process.Pid }
-
-// Tail is the end of what HAProxy printed: its reason for not starting.
-func (p *Process) Tail() string {
-	const limit = 2000
-	text, err := os.ReadFile(p.options.Output)
-	if err != nil {
-		return err.Error()
-	}
-	if len(text) > limit {
-		text = text[len(text)-limit:]
-	}
-	return strings.TrimSpace(string(text))
-}
-
-// Stop ends the child: asked first, killed with its whole group when it does not
-// listen. It removes the sockets. It may be called again.
+// Stop ends HAProxy, with its workers, and removes the sockets: see child.Process.Stop.
+// With a master, PID is the master's. It may be called again.
 func (p *Process) Stop() error {
-	defer func() {
-		for _, socket := range []string{p.options.Socket, p.options.Master} {
-			_ = os.Remove(socket) // HAProxy leaves them behind
-		}
-	}()
-	pid := p.PID()
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		select {
-		case <-p.done:
-			return nil
-		default:
-		}
-		if err := syscall.Kill(-pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("end haproxy (pid %d): %w", pid, err)
-		}
-		select {
-		case <-p.done:
-			return nil
-		case <-time.After(stopTimeout):
-		}
+	err := p.Process.Stop()
+	for _, socket := range []string{p.options.Socket, p.options.Master} {
+		_ = os.Remove(socket) // HAProxy leaves them behind
 	}
-	return fmt.Errorf("haproxy (pid %d) does not end; end it with: kill -9 %d", pid, pid)
+	return err
 }

@@ -44,7 +44,7 @@ func TestHelperWorld(t *testing.T) {
 	}
 	pids := fmt.Sprintf("pids %d %d", w.gate.PID(), worker.PID)
 	if a, err := StartAlertmanager(t.Context(), filepath.Join(dir, "alerts")); err == nil {
-		pids += fmt.Sprintf(" %d", a.child.command.Process.Pid)
+		pids += fmt.Sprintf(" %d", a.child.PID())
 	} else if !errors.Is(err, ErrNoAlertmanager) {
 		t.Fatal(err)
 	}
