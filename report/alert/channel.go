@@ -29,10 +29,14 @@ type Channel struct {
 }
 
 const (
-	sendTimeout  = 10 * time.Second
-	firstPause   = time.Second
-	maxPause     = 5 * time.Minute
-	misdirectFor = 5 * time.Minute // until wrong credentials are tried again
+	sendTimeout = 10 * time.Second
+	firstPause  = time.Second
+	maxPause    = 5 * time.Minute
+	// Until a receiver that takes nothing from us is tried again. A wrong secret stays
+	// wrong; but while receivers are deployed, and by the proxies before them, right ones
+	// are answered 401, 403 and 404, too, and that is over in seconds.
+	wrongFirst = 10 * time.Second
+	wrongMost  = 5 * time.Minute
 )
 
 // withDefaults is the channel as a lane uses it, or what is wrong with it.

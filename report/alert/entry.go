@@ -7,12 +7,12 @@ import (
 
 // entry is an alert and what each channel knows of it.
 type entry struct {
-	Alert   Alert      `json:"alert"`
-	Version uint64     `json:"version"` // of the last change; over all entries
-	Episode int        `json:"episode"` // fires, while the entry is kept
-	Firing  bool       `json:"firing"`
-	Former  []Severity `json:"former,omitempty"`
-	Changed time.Time  `json:"changed"` // when we heard of it last
+	Alert   Alert     `json:"alert"`
+	Version uint64    `json:"version"` // of the last change; over all entries
+	Episode int       `json:"episode"` // fires, while the entry is kept
+	Firing  bool      `json:"firing"`
+	Former  []Former  `json:"formers,omitempty"` // other severities, also of episodes that are not told everywhere
+	Changed time.Time `json:"changed"`           // when we heard of it last
 	// Quiet: it was silenced when it was resolved. Who was not told need not be.
 	Quiet bool `json:"quiet,omitempty"`
 	// Storm is the channel whose storm this entry is, "" for an alert.
@@ -30,6 +30,8 @@ type told struct {
 	Open     bool      `json:"open,omitempty"` // it was told that the alert fires, and not that it ended
 	Ended    time.Time `json:"ended,omitzero"` // when it was told that it ended
 	Dead     bool      `json:"dead,omitempty"` // Version was refused
+	// Over are the severities whose end it has taken, and since when.
+	Over map[Severity]time.Time `json:"over,omitempty"`
 	// Storm is the key of the storm that tells of this alert instead.
 	Storm string `json:"storm,omitempty"`
 
@@ -69,11 +71,11 @@ func (e *entry) open() bool {
 
 // fire begins an episode, in a new entry or in one whose last episode is not yet
 // told everywhere.
-func (e *entry) fire(a Alert, stormy func(key string) bool) {
+func (e *entry) fire(a Alert, stormy func(key string) bool, now time.Time) {
+	e.grade(a.Severity, now)
 	e.Alert = a
 	e.Firing, e.Quiet = true, false
 	e.Episode++
-	e.Former = slices.DeleteFunc(e.Former, func(s Severity) bool { return s == a.Severity })
 	for _, t := range e.Told {
 		t.Ended, t.Dead = time.Time{}, false
 		if !stormy(t.Storm) {
@@ -83,12 +85,33 @@ func (e *entry) fire(a Alert, stormy func(key string) bool) {
 }
 
 // update changes what may change within an episode.
-func (e *entry) update(a Alert) {
-	if old := e.Alert.Severity; old != a.Severity && !slices.Contains(e.Former, old) {
-		e.Former = append(e.Former, old)
-	}
-	e.Former = slices.DeleteFunc(e.Former, func(s Severity) bool { return s == a.Severity })
+func (e *entry) update(a Alert, now time.Time) {
+	e.grade(a.Severity, now)
 	e.Alert = a.inEpisodeOf(e.Alert)
+}
+
+// grade gives the alert a severity. From now on any channel may hear it, so that its
+// end, when it comes, is news again.
+func (e *entry) grade(s Severity, now time.Time) {
+	e.Former = slices.DeleteFunc(e.Former, func(f Former) bool { return f.Severity == s || f.Severity == e.Alert.Severity })
+	if old := e.Alert.Severity; old != s && old != 0 {
+		e.Former = append(e.Former, Former{Severity: old, EndsAt: now.UTC().Round(0)})
+	}
+	for _, t := range e.Told {
+		delete(t.Over, s)
+	}
+}
+
+// formers are the severities of whose end a channel is to hear: no answer may mean
+// that it knows of any that the alert had.
+func (e *entry) formers(c *Channel, t *told, now time.Time) []Former {
+	var all []Former
+	for _, f := range e.Former {
+		if told, over := t.Over[f.Severity]; !over || now.Before(told.Add(c.traits.Afterglow)) {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // inEpisodeOf is the alert with what an episode keeps: see Alert.Labels.
@@ -110,6 +133,22 @@ func (e *entry) heard(channel string, r toldRecord, now time.Time) {
 	case !r.Dead:
 		t.Open, t.Severity, t.Ended = true, r.Severity, time.Time{}
 	}
+	if r.Dead {
+		return
+	}
+	ended := slices.Clone(r.Former)
+	if r.Resolved {
+		ended = append(ended, r.Severity)
+	}
+	for _, s := range ended {
+		// One that the alert has again, since the message left, will have another end.
+		if _, known := t.Over[s]; !known && (r.Resolved && !e.Firing || s != e.Alert.Severity) {
+			if t.Over == nil {
+				t.Over = make(map[Severity]time.Time)
+			}
+			t.Over[s] = now
+		}
+	}
 }
 
 // notice is what a channel has to be told now, if anything, and else when that may
@@ -119,7 +158,7 @@ func (e *entry) notice(c *Channel, quietUntil, now time.Time) (n Notice, due boo
 		return n, false, next
 	}
 	t := e.knows(c.Name)
-	n = Notice{Alert: e.Alert, Former: e.Former, Fires: e.Episode - t.Episode, version: e.Version, episode: e.Episode}
+	n = Notice{Alert: e.Alert, Former: e.formers(c, t, now), Fires: e.Episode - t.Episode, version: e.Version, episode: e.Episode}
 	switch {
 	case t.Storm != "":
 		return n, false, next

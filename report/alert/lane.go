@@ -17,7 +17,8 @@ type lane struct {
 	wake chan struct{} // of one place: that something happened, not how often
 
 	bucket   bucket
-	backoff  backoff
+	backoff  backoff   // from one that does not answer, or asks for time
+	wrong    backoff   // from one that takes nothing from us; each goes its own way, as a proxy and what is behind it take turns
 	closed   time.Time // until when the receiver is left alone
 	looked   time.Time // when it was last seen what there is to tell
 	since    time.Time // since when there is something; zero: there is nothing
@@ -36,6 +37,7 @@ func newLane(m *Manager, c Channel) *lane {
 	l := &lane{
 		Channel: c, m: m, wake: make(chan struct{}, 1), batch: c.traits.Batch,
 		bucket: bucket{limit: c.Limit}, backoff: backoff{most: c.traits.MaxPause},
+		wrong: backoff{first: wrongFirst, most: wrongMost},
 	}
 	for _, at := range m.outbox.sent[c.Name] {
 		l.bucket.take(at) // a daemon that crashes and starts, again and again, has one limit
@@ -233,8 +235,12 @@ func (l *lane) note(notices []Notice, dead bool, now time.Time) {
 			}
 		}
 		if !n.again || dead {
-			r.Told = append(r.Told, toldRecord{Key: n.Alert.Key, Version: n.version, Episode: n.episode,
-				Severity: n.Alert.Severity, Resolved: n.State == Resolved, Dead: dead})
+			told := toldRecord{Key: n.Alert.Key, Version: n.version, Episode: n.episode,
+				Severity: n.Alert.Severity, Resolved: n.State == Resolved, Dead: dead}
+			for _, f := range n.Former {
+				told.Former = append(told.Former, f.Severity)
+			}
+			r.Told = append(r.Told, told)
 		}
 	}
 	// Without anything told, as after repeats, it still counts for the limit.
@@ -255,10 +261,14 @@ func (l *lane) mourn(err error, n Notice) {
 // up notes that the receiver answers.
 func (l *lane) up(now time.Time) {
 	if !l.down.IsZero() {
-		l.m.o.Log.Info("the receiver of alerts answers again; it is told what is true now", "channel", l.Name, "down", now.Sub(l.down).Round(time.Second), "tries", l.backoff.failures)
+		l.m.o.Log.Info("the receiver of alerts answers again; it is told what is true now", "channel", l.Name, "down", now.Sub(l.down).Round(time.Second), "tries", l.tries())
 	}
-	l.down, l.backoff.failures, l.closed = time.Time{}, 0, time.Time{}
+	l.down, l.closed = time.Time{}, time.Time{}
+	l.backoff.failures, l.wrong.failures = 0, 0
 }
+
+// tries are those in a row that failed.
+func (l *lane) tries() int { return l.backoff.failures + l.wrong.failures }
 
 // fail leaves the receiver alone for a while.
 func (l *lane) fail(err error, now time.Time) {
@@ -266,22 +276,22 @@ func (l *lane) fail(err error, now time.Time) {
 		l.down = now
 	}
 	later := new(LaterError)
+	asked := errors.As(err, &later)
 	level := slog.LevelWarn
 	var pause time.Duration
 	switch {
-	case errors.As(err, &later):
-		l.backoff.first = l.traits.FirstPause
-		pause = l.backoff.next(later.After, l.m.jitter())
 	case errors.Is(err, ErrMisdirected):
 		level = slog.LevelError // a person has to mend it
-		l.backoff.failures++
-		pause = misdirectFor
+		pause = l.wrong.next(later.After, l.m.jitter())
+	case asked:
+		l.backoff.first = l.traits.FirstPause
+		pause = l.backoff.next(later.After, l.m.jitter())
 	default: // not reached: that is soon known to be over
 		l.backoff.first = firstPause
 		pause = l.backoff.next(0, l.m.jitter())
 	}
 	l.closed = now.Add(pause)
-	l.m.o.Log.Log(context.Background(), level, "alerts could not be told; they wait", "channel", l.Name, "again_in", pause.Round(time.Millisecond), "tries", l.backoff.failures, "error", err)
+	l.m.o.Log.Log(context.Background(), level, "alerts could not be told; they wait", "channel", l.Name, "again_in", pause.Round(time.Millisecond), "tries", l.tries(), "error", err)
 }
 
 // beat lets the receiver hear from us when it is time, and says when that is again.

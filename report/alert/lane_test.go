@@ -172,6 +172,65 @@ func TestRefusedAndOver(t *testing.T) {
 	})
 }
 
+// A receiver that takes nothing from us in passing, as while it is deployed, is told
+// within seconds of its return; one that goes on is tried ever more rarely, and never
+// before the time that it asks for. What does not answer in between changes nothing.
+func TestMisdirectedInPassing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReceiver(t, Traits{Batch: 10, Updates: true, Limit: machine, MaxPause: time.Minute})
+		var tries []time.Duration
+		begin := time.Now()
+		answers := []error{ErrMisdirected, errors.New("connection refused"), ErrMisdirected, &LaterError{After: 90 * time.Second, Err: ErrMisdirected}, ErrMisdirected, ErrMisdirected, ErrMisdirected, ErrMisdirected}
+		r.answer = func(context.Context, Message) error {
+			tries = append(tries, time.Since(begin).Round(time.Second))
+			if len(answers) == 0 {
+				return nil
+			}
+			err := answers[0]
+			answers = answers[1:]
+			return err
+		}
+		d := newDesk(t, Options{}, map[string]*receiver{"r": r})
+		d.fire("a")
+		d.sleep(time.Hour)
+		// pauses 10 s, 1 s, 20 s, 90 s (asked for, instead of 40), 80 s, 160 s, 5 min, 5 min
+		if have := fmt.Sprint(tries); have != "[0s 10s 11s 31s 2m1s 3m21s 6m1s 11m1s 16m1s]" {
+			t.Errorf("tried at %s", have)
+		}
+		r.expect("+a")
+		d.expectMetric("haptrail_alerts_messages_total", 7, "channel=r", "outcome=misdirected")
+		// When it was well in between, it begins anew.
+		tries, answers, begin = nil, []error{ErrMisdirected}, time.Now()
+		d.resolve("a")
+		d.sleep(time.Minute)
+		if have := fmt.Sprint(tries); have != "[0s 10s]" {
+			t.Errorf("tried at %s", have)
+		}
+		r.expect("+a; -a")
+	})
+}
+
+// Wrong secrets of a channel that people read: no minute has more tries than messages
+// are allowed.
+func TestMisdirectedKeepsTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReceiver(t, Traits{Batch: 1, Limit: Limit{PerMinute: 2, Burst: 1}})
+		var tries []time.Time
+		r.answer = func(context.Context, Message) error { tries = append(tries, time.Now()); return ErrMisdirected }
+		d := newDesk(t, Options{}, map[string]*receiver{"r": r})
+		d.fire("a", "b", "c")
+		d.sleep(30 * time.Minute)
+		for i := range tries {
+			if i >= 2 && tries[i].Sub(tries[i-2]) < time.Minute {
+				t.Errorf("tried thrice from %s to %s", tries[i-2], tries[i])
+			}
+		}
+		if len(tries) < 7 || len(tries) > 11 {
+			t.Errorf("%d tries in half an hour", len(tries))
+		}
+	})
+}
+
 // Wrong credentials: the alerts wait, and one that is over for too long is a dead
 // letter.
 func TestMisdirected(t *testing.T) {
@@ -184,7 +243,7 @@ func TestMisdirected(t *testing.T) {
 		d.sleep(time.Minute)
 		d.resolve("b")
 		d.sleep(2 * time.Hour)
-		if tries < 20 || tries > 30 {
+		if tries < 22 || tries > 32 { // six in the first minutes
 			t.Errorf("%d tries in two hours", tries)
 		}
 		d.expectMetric("haptrail_alerts_dead_total", 1, "channel=r", "reason=expired")

@@ -60,6 +60,8 @@ type toldRecord struct {
 	Severity Severity `json:"severity"`
 	Resolved bool     `json:"resolved,omitempty"`
 	Dead     bool     `json:"dead,omitempty"`
+	// Former are the severities whose end was told with it.
+	Former []Severity `json:"former,omitempty"`
 }
 
 // The records.
@@ -145,12 +147,12 @@ func (o *outbox) change(r record) error {
 	}
 	switch op {
 	case opFire:
-		e.fire(*r.Alert, o.stormFires)
+		e.fire(*r.Alert, o.stormFires, r.Time)
 	case opUpdate:
-		e.update(*r.Alert)
+		e.update(*r.Alert, r.Time)
 	case opStorm:
 		if e.Storm == "" {
-			e.fire(*r.Alert, o.stormFires)
+			e.fire(*r.Alert, o.stormFires, r.Time)
 		}
 		e.Alert, e.Storm = *r.Alert, r.Channel
 		for _, key := range r.Keys {

@@ -26,7 +26,7 @@ var (
 	ErrMisdirected = errors.New("the receiver takes nothing from us")
 )
 
-// LaterError: the receiver wants nothing for so long.
+// LaterError: the receiver wants nothing for so long. It may wrap ErrMisdirected.
 type LaterError struct {
 	After time.Duration // 0: it does not say
 	Err   error
@@ -81,13 +81,20 @@ type Notice struct {
 	// Fires is how often it fired since the channel was last told: 2 or more if it
 	// went on and off meanwhile.
 	Fires int
-	// Former are other severities that the alert had in this episode: receivers with
-	// the severity among their labels know it under those, too.
-	Former []Severity
+	// Former are other severities that the alert had, of which the receiver has not
+	// taken the end, or not for Traits.Afterglow yet: those with the severity among
+	// their labels know it under each.
+	Former []Former
 
 	again   bool // the channel knows all of it
 	version uint64
 	episode int
+}
+
+// Former is a severity that an alert had, until EndsAt.
+type Former struct {
+	Severity Severity  `json:"severity"`
+	EndsAt   time.Time `json:"ends_at"`
 }
 
 // Traits is what a lane has to know of a receiver.

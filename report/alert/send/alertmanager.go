@@ -86,7 +86,7 @@ func (s *Alertmanager) Send(ctx context.Context, m alert.Message) error {
 		return fmt.Errorf("%w: %w", alert.ErrMisdirected, err)
 	}
 	now := time.Now().UTC()
-	alerts := wireAlerts(m.Notices, now)
+	alerts := wireAlerts(m.Notices)
 	switch m.Purpose {
 	case alert.Heartbeat:
 		alerts = []wireAlert{heartbeat(m.Interval, now)}

@@ -100,7 +100,11 @@ func (c call) judge(target *url.URL, response *http.Response, answer []byte) err
 		return &alert.LaterError{After: retryAfter(response.Header, time.Now()), Err: errors.New(text)}
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusNotFound,
 		status == http.StatusMethodNotAllowed, status == http.StatusProxyAuthRequired, status == http.StatusGone, status < 400:
-		return fmt.Errorf("%w: %s: are its URL and credentials right?", alert.ErrMisdirected, text)
+		err := fmt.Errorf("%w: %s: are its URL and credentials right?", alert.ErrMisdirected, text)
+		if after := retryAfter(response.Header, time.Now()); after > 0 {
+			return &alert.LaterError{After: after, Err: err}
+		}
+		return err
 	}
 	return fmt.Errorf("%w: %s", alert.ErrRefused, text)
 }

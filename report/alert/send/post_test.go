@@ -28,7 +28,7 @@ func TestAnswers(t *testing.T) {
 		{200, "", nil, 0}, {202, "", nil, 0}, {204, "", nil, 0},
 		{301, "", alert.ErrMisdirected, 0}, {307, "", alert.ErrMisdirected, 0},
 		{400, "", alert.ErrRefused, 0}, {413, "", alert.ErrRefused, 0}, {422, "", alert.ErrRefused, 0},
-		{401, "", alert.ErrMisdirected, 0}, {403, "", alert.ErrMisdirected, 0}, {404, "", alert.ErrMisdirected, 0}, {410, "", alert.ErrMisdirected, 0},
+		{401, "", alert.ErrMisdirected, 0}, {403, "", alert.ErrMisdirected, 0}, {404, "", alert.ErrMisdirected, 0}, {410, "", alert.ErrMisdirected, 0}, {403, "30", alert.ErrMisdirected, 30 * time.Second},
 		{408, "", nil, 0}, {429, "30", nil, 30 * time.Second}, {429, "soon", nil, 0}, {429, "-1", nil, 0}, {500, "", nil, 0}, {503, "Mon, 23 Nov 2026 12:01:00 GMT", nil, time.Minute},
 	} {
 		t.Run(fmt.Sprint(test.status, test.header), func(t *testing.T) {
@@ -50,6 +50,9 @@ func TestAnswers(t *testing.T) {
 			case test.want != nil:
 				if !errors.Is(err, test.want) || !strings.Contains(err.Error(), fmt.Sprint(test.status)) || !strings.Contains(err.Error(), "the reason") {
 					t.Errorf("have %v", err)
+				}
+				if errors.As(err, &later) != (test.after > 0) || later.After != test.after {
+					t.Errorf("it asks for %s, have %#v", test.after, err)
 				}
 			case !errors.As(err, &later) || later.After != test.after:
 				t.Errorf("have %#v", err)

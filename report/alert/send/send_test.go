@@ -22,8 +22,8 @@ func messages(a alert.Alert, now time.Time) []alert.Message {
 	over.EndsAt = now
 	var all []alert.Message
 	for _, n := range []alert.Notice{
-		{State: alert.Fired, Alert: a, Fires: 1}, {State: alert.Fired, Alert: a, Fires: 17}, {State: alert.Updated, Alert: a, Former: []alert.Severity{alert.Low, alert.Medium}},
-		{State: alert.Repeated, Alert: a, Former: []alert.Severity{alert.Low}}, {State: alert.Resolved, Alert: over, Former: []alert.Severity{alert.Low}}, {State: alert.Resolved, Alert: over, Missed: true, Fires: 3},
+		{State: alert.Fired, Alert: a, Fires: 1}, {State: alert.Fired, Alert: a, Fires: 17}, {State: alert.Updated, Alert: a, Former: []alert.Former{{Severity: alert.Low, EndsAt: now}, {Severity: alert.Medium, EndsAt: now.Add(-time.Hour)}}},
+		{State: alert.Repeated, Alert: a, Former: []alert.Former{{Severity: alert.Low, EndsAt: now}}}, {State: alert.Resolved, Alert: over, Former: []alert.Former{{Severity: alert.Low, EndsAt: now}}}, {State: alert.Resolved, Alert: over, Missed: true, Fires: 3},
 	} {
 		all = append(all, alert.Message{ID: "i", Channel: "c", Notices: []alert.Notice{n}})
 	}

@@ -70,7 +70,7 @@ func (s *Webhook) Traits() alert.Traits {
 func (s *Webhook) Send(ctx context.Context, m alert.Message) error {
 	where := s.URL
 	now := time.Now().UTC()
-	alerts := wireAlerts(m.Notices, now)
+	alerts := wireAlerts(m.Notices)
 	if m.Purpose == alert.Heartbeat {
 		alerts = []wireAlert{heartbeat(m.Interval, now)}
 		if s.HeartbeatURL != nil {

@@ -103,7 +103,7 @@ func TestWebhook(t *testing.T) {
 			t.Errorf("have %s", text)
 		}
 	}
-	if want := []string{"firing: high/firing", "firing: high/resolved critical/firing", "resolved: high/resolved critical/resolved"}; !slices.Equal(states, want) {
+	if want := []string{"firing: high/firing", "firing: high/resolved critical/firing", "resolved: critical/resolved"}; !slices.Equal(states, want) {
 		t.Errorf("have %q", states)
 	}
 }

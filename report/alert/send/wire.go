@@ -1,7 +1,6 @@
 package send
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,8 +30,9 @@ const detailed = 100
 
 // wireAlerts are the alerts of notices. As the severity is a label, and labels are
 // what makes an alert the same, one whose severity has changed ends under the former
-// one.
-func wireAlerts(notices []alert.Notice, now time.Time) []wireAlert {
+// one, always at the same time: one that moved on with our clock would fire again
+// where another clock is behind.
+func wireAlerts(notices []alert.Notice) []wireAlert {
 	all := make([]wireAlert, 0, len(notices))
 	for _, n := range notices {
 		a := &n.Alert
@@ -43,12 +43,10 @@ func wireAlerts(notices []alert.Notice, now time.Time) []wireAlert {
 		if !n.State.Firing() {
 			w.Status, w.EndsAt = "resolved", a.EndsAt
 		}
-		if n.State != alert.Repeated {
-			for _, severity := range n.Former {
-				former := w
-				former.Status, former.Labels, former.EndsAt = "resolved", labels(a, severity), cmp.Or(w.EndsAt, later(now, a.StartsAt))
-				all = append(all, former)
-			}
+		for _, f := range n.Former {
+			former := w
+			former.Status, former.Labels, former.EndsAt = "resolved", labels(a, f.Severity), later(f.EndsAt, a.StartsAt)
+			all = append(all, former)
 		}
 		all = append(all, w)
 	}
