@@ -27,7 +27,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "haptrail_edge_key_last_success_timestamp_seconds", Help: "When an issuer last answered with good keys; 0 if never.",
 		}, byIssuer),
 		failures: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "haptrail_edge_key_failures", Help: "Failures in a row to get an issuer's keys; above 0, alert.",
+			Name: "haptrail_edge_key_failures", Help: "Failures in a row to get an issuer's keys; from 2 on people on call are told.",
 		}, byIssuer),
 		usable: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "haptrail_edge_keys", Help: "Keys that verify an issuer's tokens now; 0 means all of them are denied.",

@@ -15,7 +15,7 @@ import (
 
 // Refresher keeps a gate's keys fresh: it asks the issuers for them on a schedule
 // and when tokens name a kid that nobody knows, writes them, and tells HAProxy.
-// All fields but Metrics and Log are needed; Schedule only by Run.
+// Installation, Policy and Store are needed, and Schedule by Run.
 type Refresher struct {
 	Installation
 
@@ -31,14 +31,20 @@ type Refresher struct {
 	// 30 s.
 	AskInterval time.Duration
 
+	// Done is told what each round of Run came to, before the next one; not of one that
+	// was broken off, or that had no policy. May be nil.
+	Done func(Refreshed)
+
 	Metrics *Metrics     // may be nil
 	Log     *slog.Logger // may be nil
 }
 
 // Refreshed is what one Refresh did.
 type Refreshed struct {
-	Issuers []keys.Result
+	Issuers []keys.Result  // of those that answered
+	Health  []IssuerHealth // of all of the policy, in its order
 	Applied
+	Unapplied error // why HAProxy was not brought to the keys; nil: it was
 }
 
 // Refresh asks every issuer once and brings HAProxy to the keys that came of it.
@@ -50,7 +56,7 @@ func (r *Refresher) Refresh(ctx context.Context) (Refreshed, error) {
 	if err != nil {
 		return done, err
 	}
-	var faults []error
+	faults := make([]error, 0, len(p.Issuers)) // by issuer, nil for one that answered
 	for i := range p.Issuers {
 		result, err := r.Store.Refresh(ctx, KeySource(&p.Issuers[i]))
 		r.Metrics.refreshed(result.Issuer, err)
@@ -60,15 +66,15 @@ func (r *Refresher) Refresh(ctx context.Context) (Refreshed, error) {
 		}
 	}
 	r.Metrics.observe(r.Store.Status())
+	done.Health = r.health(p, faults)
 	files, err := RenderKeys(p, r.Store, r.Options)
-	if err != nil {
+	if err == nil {
+		done.Applied, err = r.Apply(ctx, files)
+	}
+	r.Metrics.applied(err)
+	if done.Unapplied = err; err != nil {
 		return done, errors.Join(append(faults, err)...)
 	}
-	if done.Applied, err = r.Apply(ctx, files); err != nil {
-		r.Metrics.applied(err)
-		return done, errors.Join(append(faults, err)...)
-	}
-	r.Metrics.applied(nil)
 	return done, errors.Join(append(faults, r.prune(ctx, p))...)
 }
 
@@ -123,6 +129,9 @@ func (r *Refresher) round(ctx context.Context) (found bool) {
 	if ctx.Err() != nil {
 		return false
 	}
+	if r.Done != nil && len(done.Health) > 0 {
+		r.Done(done)
+	}
 	for _, result := range done.Issuers {
 		for _, key := range result.Added {
 			found = true
@@ -142,7 +151,6 @@ func (r *Refresher) round(ctx context.Context) (found bool) {
 		r.log().Info("HAProxy reloaded for its keys")
 	}
 	if err != nil {
-		// the alert that an issuer fails, until there are alerts (report/)
 		r.log().Error("keys are not fresh; those that worked still do", "error", err)
 	}
 	return found

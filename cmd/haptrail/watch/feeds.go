@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haptrail/haptrail/cmd/haptrail/oncall"
 	"github.com/haptrail/haptrail/report/alert"
 	"github.com/haptrail/haptrail/runtimeapi"
 	"github.com/haptrail/haptrail/runtimeapi/peers"
@@ -46,8 +47,9 @@ type FeedOptions struct {
 //	                 where there is no feed, or while it fails
 type Feeds struct {
 	FeedOptions
-	watch *Watch
-	all   []*feed
+	watch  *Watch
+	all    []*feed
+	faults *oncall.Faults // owned by look
 }
 
 // feed is one HAProxy's.
@@ -60,10 +62,6 @@ type feed struct {
 	polled map[string]time.Time // tables that polls stand in for, and until when they did; zero: they do
 	poller *poll.Poller         // nil while nothing is polled
 	joint  map[string]bool      // tables that other proxies fill, too; nil: not known
-
-	// Owned by look.
-	failing map[string]time.Time // since when, by table
-	alerted map[string]bool
 }
 
 // The pauses of standing in, and of looking how it goes.
@@ -78,14 +76,14 @@ func NewFeeds(o FeedOptions, w *Watch) (*Feeds, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	f := &Feeds{FeedOptions: o, watch: w}
+	f := &Feeds{FeedOptions: o, watch: w, faults: oncall.NewFaults(o.OnCall, oncall.FaultStickTable, o.FaultAfter)}
 	for _, p := range o.Proxies {
 		// A poll rests in between for up to an interval.
 		client, err := runtimeapi.New(p.Socket, runtimeapi.Options{Timeout: 10*time.Second + 2*o.Interval})
 		if err != nil {
 			return nil, fmt.Errorf("proxy %s: %w", p.Name, err)
 		}
-		one := &feed{Proxy: p, client: client, polled: map[string]time.Time{}, failing: map[string]time.Time{}, alerted: map[string]bool{}}
+		one := &feed{Proxy: p, client: client, polled: map[string]time.Time{}}
 		if p.Peers != nil {
 			one.peers, err = peers.New(*p.Peers, peers.Options{Metrics: o.Peers, Log: o.Log}, func(s poll.Sample) { f.push(one, s) })
 			if err != nil {
@@ -243,7 +241,6 @@ func (one *feed) wasPolled(table string, after time.Time) bool {
 // look tells the watch whether it sees, and people on call of tables that it does not
 // see.
 func (f *Feeds) look(ctx context.Context) {
-	f.endFaults()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
@@ -258,6 +255,7 @@ func (f *Feeds) look(ctx context.Context) {
 
 func (f *Feeds) lookOnce(now time.Time) {
 	sees, identities := false, false
+	var wrong []oncall.Fault
 	for _, one := range f.all {
 		problems := one.problems()
 		for _, table := range one.Tables {
@@ -266,9 +264,12 @@ func (f *Feeds) lookOnce(now time.Time) {
 				identities = true
 				sees = sees || !failed
 			}
-			f.fault(one, table, problem, failed, now)
+			if failed {
+				wrong = append(wrong, unreadable(one.Name, table, problem))
+			}
 		}
 	}
+	f.faults.Look(now, wrong)
 	if identities {
 		f.watch.Sees(sees, now)
 	}
@@ -306,51 +307,13 @@ func (one *feed) problems() map[string]string {
 	return problems
 }
 
-const stickTableFault = "stick_table"
-
-func faultKey(proxy, table string) string {
-	return alert.Key(kindFault, stickTableFault, proxy, table)
-}
-
-// fault has people know that a table cannot be read for a while, and when it can.
-func (f *Feeds) fault(one *feed, table, problem string, failed bool, now time.Time) {
-	since, known := one.failing[table]
-	switch {
-	case !failed:
-		delete(one.failing, table)
-		if one.alerted[table] {
-			delete(one.alerted, table)
-			f.OnCall.Resolve(faultKey(one.Name, table), now)
-		}
-	case !known:
-		one.failing[table] = now
-	case now.Sub(since) >= f.FaultAfter && !one.alerted[table]:
-		one.alerted[table] = true
-		f.OnCall.Fire(alert.Alert{
-			Key: faultKey(one.Name, table), Kind: kindFault, Severity: alert.Medium, StartsAt: since,
-			Title: fmt.Sprintf("haptrail cannot read stick table %s of %s", table, one.Name), Text: problem,
-			Labels:  map[string]string{"fault": stickTableFault, "proxy": one.Name, "table": table},
-			Command: "haptrail check",
-		})
-	}
-}
-
-// endFaults ends what is still told of tables from before a restart: they begin anew,
-// if they still cannot be read.
-func (f *Feeds) endFaults() {
-	for _, a := range f.OnCall.Firing(kindFault) {
-		if a.Labels["fault"] != stickTableFault {
-			continue
-		}
-		ours := slices.ContainsFunc(f.all, func(one *feed) bool {
-			mine := one.Name == a.Labels["proxy"] && slices.Contains(one.Tables, a.Labels["table"])
-			if mine {
-				one.failing[a.Labels["table"]], one.alerted[a.Labels["table"]] = a.StartsAt, true
-			}
-			return mine
-		})
-		if !ours {
-			f.OnCall.Resolve(a.Key, time.Now())
-		}
+// unreadable is that a table cannot be read.
+func unreadable(proxy, table, problem string) oncall.Fault {
+	return oncall.Fault{
+		What: []string{proxy, table},
+		Alert: alert.Alert{
+			Severity: alert.Medium, Title: fmt.Sprintf("haptrail cannot read stick table %s of %s", table, proxy), Text: problem,
+			Labels: map[string]string{"proxy": proxy, "table": table}, Command: "haptrail check",
+		},
 	}
 }
