@@ -17,10 +17,11 @@
 // Time is the events' own, in seconds. Nothing here reads a clock.
 //
 // There is no profile by hour or by weekday, which would take 168 numbers a window (24
-// without weekdays) of the 512 bytes a key may have, 80 of which are free. It would
+// without weekdays) of the 512 bytes a key may have, nearly all of which are used. It would
 // gain little: of identities with a day's curve all bursts of five times their peak
 // are found without one, half of them within 5 s (TestFigures). What it alone could
-// tell is daytime's traffic at night.
+// tell is daytime's traffic at night. But two times of day at which bursts come are
+// remembered, so that a nightly job is not told for ever, and hides nothing at noon.
 //
 // The baselines live in memory and outlast a restart by [Detector.Save] and [Restore].
 // Without a saved state they are learned again by replaying the samples that were kept
@@ -98,6 +99,7 @@ type Stats struct {
 	Refused   uint64 // counts left out: before 1970 or after 9999
 	Jumps     uint64 // times a key's clock went back for good
 	Announced uint64 // counts that were too much but announced
+	Habitual  uint64 // counts that were too much but come at that time of day
 }
 
 // span is seconds: from the first until before the second.

@@ -9,20 +9,18 @@ import "math"
 //     week, cut off at the limit they would be a burst beyond;
 //   - each block (300 s) the most of the block before last, if no burst was near it,
 //     may become the high-water mark, which fades by half in a fortnight;
-//   - a burst raises the mark by a tenth at most, once: by a quarter if the one before
-//     began at the same time of day, and once more for each hour that it lasts. What
-//     comes back every night is told a few times and then is usual; what stays is
-//     usual after some hours; what comes at any time is told for much longer, or an
-//     attack a day would be usual within a week.
+//   - a burst raises the mark by a tenth at most, once, and by a quarter for each hour
+//     that it lasts. What stays is usual after some hours; what comes at any time is
+//     told for weeks, or an attack a day would be usual within one. What comes back
+//     every night is told three times and then is expected, then (see habit).
 const (
 	fullTicks  = 7 * day / cell // looks after which the mean no longer slows down
 	priorTicks = 3600 / cell    // looks that a prior's mean and variance are worth
 	fading     = 7 * day        // seconds in which a prior's high-water mark loses its say
 	halfLife   = 14 * day       // seconds in which a high-water mark does
-	growth     = 1.25           // what a burst that lasts or comes back raises a mark by at most
+	growth     = 1.25           // what a burst that lasts raises a mark by at most
 	grown      = 3600           // seconds of a burst after which it does so again
-	single     = 1.1            // what any other burst does
-	punctual   = 1800           // seconds that the same time of day may be apart
+	single     = 1.1            // what its end does
 )
 
 // look learns the counts of a moment.
@@ -113,13 +111,6 @@ func (s *state) grow(p *Prior, factor float64) {
 			s.raised |= 1 << w
 		}
 	}
-}
-
-// scheduled reports whether a burst that began at a time came as the one before did,
-// on another day at the same hour.
-func (s *state) scheduled(began int64) bool {
-	apart := began - 60*int64(s.before)
-	return s.before > 0 && apart > day/2 && (apart+punctual)%day <= 2*punctual
 }
 
 // variance of the counts of a window.

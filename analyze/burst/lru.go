@@ -8,7 +8,7 @@ type entry struct {
 }
 
 // slabSize is how many entries are allocated at once. They never move.
-const slabSize = 256
+const slabSize = 512
 
 // keys are the entries, at most so many: the least recently active leaves first.
 type keys struct {

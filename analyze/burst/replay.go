@@ -32,7 +32,7 @@ func (r *Replay) Row(row Row) (verdicts []Verdict, score float64) {
 }
 
 // Score is how much a key does now, by what is too much, in [0, 1]: below 0.5 it is
-// within its limits, at 2/3 it does twice as much as they are. A key that is not known
+// within its limits or what comes at that time of day, at 2/3 it does twice as much as they are. A key that is not known
 // scores 0.
 func (d *Detector) Score(key string) float64 {
 	i, ok := d.keys.places[key]

@@ -25,14 +25,16 @@ var ErrState = errors.New("burst: the saved state cannot be used: begin without 
 // recently active leave, counted as evicted; the bursts of theirs that went on are
 // returned as ends, Verdict.Forgotten set.
 //
+// A state of the former version is read too; its keys have no habits yet.
+//
 // An error of the state wraps ErrState; one of the options or of reading does not.
 func Restore(from io.Reader, o Options) (d *Detector, left []Verdict, err error) {
 	if d, err = New(o); err != nil {
 		return nil, nil, err
 	}
-	r, _, err := seal.NewReader(from, stateName, stateVersion)
+	r, version, err := seal.NewReader(from, stateName, stateVersion)
 	if err == nil {
-		left, err = d.restore(r)
+		left, err = d.restore(r, version)
 	}
 	switch {
 	case errors.Is(err, seal.ErrDamaged):
@@ -49,13 +51,13 @@ func odd(what string) error {
 }
 
 // restore reads what Save wrote into a detector that knows nothing yet.
-func (d *Detector) restore(r *seal.Reader) (left []Verdict, err error) {
+func (d *Detector) restore(r *seal.Reader, version uint16) (left []Verdict, err error) {
 	frame, err := r.Frame()
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
 	f := seal.Of(frame)
-	keys, anew := d.head(f)
+	keys, anew := d.head(f, version)
 	if f.Bad() || f.More() {
 		return nil, odd("numbers of the whole")
 	}
@@ -69,7 +71,7 @@ func (d *Detector) restore(r *seal.Reader) (left []Verdict, err error) {
 			return nil, err
 		}
 		for f := seal.Of(frame); f.More(); keys-- {
-			if left, err = d.key(f, anew, left); err != nil {
+			if left, err = d.key(f, version, anew, left); err != nil {
 				return nil, err
 			}
 		}
@@ -78,12 +80,15 @@ func (d *Detector) restore(r *seal.Reader) (left []Verdict, err error) {
 
 // head reads what is not of a single key, and returns how many keys follow and
 // whether their limits are to be found anew.
-func (d *Detector) head(f *seal.Fields) (keys int64, anew bool) {
+func (d *Detector) head(f *seal.Fields, version uint16) (keys int64, anew bool) {
 	keys = int64(f.Uint(math.MaxInt32))
 	limits := readThresholds(f)
 	s := &d.stats
 	for _, n := range []*uint64{&s.Evicted, &s.Late, &s.Refused, &s.Jumps, &s.Announced} {
 		*n = f.Uint(math.MaxUint64)
+	}
+	if version > 1 {
+		s.Habitual = f.Uint(math.MaxUint64)
 	}
 	given := d.pool
 	d.pool = newPool(given.priors[0], nil)
@@ -141,12 +146,12 @@ func readPrior(f *seal.Fields) (p Prior) {
 }
 
 // key reads a key, with its burst if one goes on.
-func (d *Detector) key(f *seal.Fields, anew bool, left []Verdict) ([]Verdict, error) {
+func (d *Detector) key(f *seal.Fields, version uint16, anew bool, left []Verdict) ([]Verdict, error) {
 	name := f.Text()
-	s, bursting := readState(f, len(d.pool.priors))
+	s, bursting := readState(f, version, len(d.pool.priors))
 	var g *going
 	if bursting {
-		g = readGoing(f, name, d.words)
+		g = readGoing(f, version, name, d.words)
 	}
 	if e, _ := d.keys.find(name); e != nil {
 		f.Fail() // twice
@@ -166,7 +171,7 @@ func (d *Detector) key(f *seal.Fields, anew bool, left []Verdict) ([]Verdict, er
 }
 
 // readState reads a key's state, but for the sums, which it makes of the cells.
-func readState(f *seal.Fields, priors int) (s state, open bool) {
+func readState(f *seal.Fields, version uint16, priors int) (s state, open bool) {
 	s.last = f.Int(0, maxSecond)
 	s.born = s.last - f.Int(0, 2*maxSecond)
 	s.mute = s.last + f.Int(-2*maxSecond, 2*maxSecond)
@@ -179,7 +184,14 @@ func readState(f *seal.Fields, priors int) (s state, open bool) {
 	if s.ticks = uint32(f.Uint(fullTicks)); s.ticks == 0 {
 		f.Fail()
 	}
-	s.before = f.Uint32()
+	if version == 1 {
+		f.Uint32()
+	}
+	for i := range s.habits {
+		if version > 1 {
+			s.habits[i] = readHabit(f)
+		}
+	}
 	minute := s.last / 60
 	for w := range shapes {
 		for _, n := range []*uint32{&s.limit[w], &s.cand[w], &s.wait[w], &s.rare[w], &s.top[w]} {
@@ -201,8 +213,21 @@ func readState(f *seal.Fields, priors int) (s state, open bool) {
 	return s, s.open
 }
 
+// readHabit reads a habit.
+func readHabit(f *seal.Fields) (h habit) {
+	h.row = uint8(f.Uint(math.MaxUint8))
+	if h.row == 0 {
+		return habit{}
+	}
+	h.last, h.every, h.lasts = f.Uint32(), uint8(f.Uint(lapse)), uint8(f.Uint(math.MaxUint8))
+	for w := range h.most {
+		h.most[w] = f.Byte()
+	}
+	return h
+}
+
 // readGoing reads a burst that goes on.
-func readGoing(f *seal.Fields, key string, words Words) *going {
+func readGoing(f *seal.Fields, version uint16, key string, words Words) *going {
 	second := func() int64 { return f.Int(0, maxSecond) }
 	lasting := func() time.Duration { return time.Duration(f.Int(math.MinInt64, math.MaxInt64)) }
 	g := &going{began: second()}
@@ -214,7 +239,11 @@ func readGoing(f *seal.Fields, key string, words Words) *going {
 	g.total, g.found, v.Count, v.Total, v.Limit = f.Uint(most), int(f.Uint(uint64(shapes-1))), f.Uint(most), f.Uint(most), f.Uint(most)
 	v.Kind, v.Severity = Kind(f.Uint(uint64(End))), Severity(f.Uint(uint64(High)))
 	v.Raised, v.Cold = f.Uint(1) == 1, f.Uint(1) == 1
-	v.Expected, v.Own, v.Peers = f.Uint32(), f.Uint32(), int(f.Uint(math.MaxInt32))
+	v.Expected, v.Own = f.Uint32(), f.Uint32()
+	if version > 1 {
+		v.Usual, v.Before = f.Uint32(), uint8(f.Uint(habitual-1))
+	}
+	v.Peers = int(f.Uint(math.MaxInt32))
 	g.level, g.told = f.Float(0, math.MaxFloat64), f.Float(0, math.MaxFloat64)
 	for _, x := range []*float64{&v.HighWater, &v.Ratio, &v.Tail, &v.Announced} {
 		*x = f.Float(math.Inf(-1), math.Inf(1))

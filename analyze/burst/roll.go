@@ -145,52 +145,60 @@ func (d *Detector) judge(e *entry, i int32, n uint32, out []Verdict) []Verdict {
 	if d.observe != nil {
 		d.record(e)
 	}
-	if w := d.over(e, 1); w >= 0 {
-		return d.start(e, i, w, out)
+	if d.over(e) >= 0 {
+		return d.start(e, i, out)
 	}
 	return out
 }
 
-// over is the shortest window of which a key is over its limit times a factor, for the
-// fewer seconds the words are about the better they are understood; -1: there is none.
-func (d *Detector) over(e *entry, factor float64) int {
+// over is the shortest window of which a key is over its limit, for the fewer seconds
+// the words are about the better they are understood; -1: there is none.
+func (d *Detector) over(e *entry) int {
 	for w := d.finest; w < shapes; w++ {
-		if e.sum[w] > uint64(e.limit[w]) && e.disarmed>>w&1 == 0 && float64(e.sum[w]) > factor*float64(e.limit[w]) {
+		if e.sum[w] > uint64(e.limit[w]) && e.disarmed>>w&1 == 0 {
 			return w
 		}
 	}
 	return -1
 }
 
-// level is how far a key is over its limits times a factor, at most, and in which
-// window. Windows that hold an ended burst are not looked at.
+// beyond is the shortest window of which a key is over all that it may do; -1: there
+// is none.
+func (d *Detector) beyond(e *entry, factor float64) int {
+	for w := d.finest; w < shapes; w++ {
+		if e.sum[w] > uint64(e.limit[w]) && e.disarmed>>w&1 == 0 && float64(e.sum[w]) > e.allowed(w, factor) {
+			return w
+		}
+	}
+	return -1
+}
+
+// level is how far a key is over what it may do, at most, and in which window. Windows
+// that hold an ended burst are not looked at.
 func (d *Detector) level(e *entry, factor float64) (window int, most float64) {
 	for w := d.finest; w < shapes; w++ {
 		if e.sum[w] == 0 || e.disarmed>>w&1 == 1 {
 			continue
 		}
-		if level := float64(e.sum[w]) / (factor * float64(max(e.limit[w], 1))); level > most {
+		if level := float64(e.sum[w]) / max(e.allowed(w, factor), 1); level > most {
 			window, most = w, level
 		}
 	}
 	return window, most
 }
 
-// start begins a burst, unless so much was announced.
-func (d *Detector) start(e *entry, i int32, w int, out []Verdict) []Verdict {
+// start begins a burst, unless so much was announced, or comes at this time of day.
+func (d *Detector) start(e *entry, i int32, out []Verdict) []Verdict {
 	s := &e.state
-	v := d.verdict(e, w)
-	if v.Announced > 0 {
-		if w = d.over(e, v.Announced); w < 0 {
-			d.stats.Announced++
-			s.mute = s.last + block
-			s.cand, s.wait = [shapes]uint32{}, [shapes]uint32{}
-			return out
-		}
-		v = d.verdict(e, w)
+	announced := d.announced(e.key, s.last)
+	w := d.beyond(e, max(announced, 1))
+	if w < 0 {
+		d.excuse(s, announced > 0)
+		return out
 	}
+	v := d.verdict(e, w)
 	v.Kind, v.Total = Start, v.Count
-	level := float64(v.Count) / float64(max(s.limit[w], 1))
+	level := float64(v.Count) / max(s.allowed(w, 1), 1)
 	g := &going{worst: v, level: level, told: level, began: s.last, found: w, total: v.Count}
 	d.going[i] = g
 	s.open = true
@@ -198,6 +206,22 @@ func (d *Detector) start(e *entry, i int32, w int, out []Verdict) []Verdict {
 		s.cand[w], s.wait[w] = fit(s.sum[w]), 0 // from here on the peak
 	}
 	return append(out, v)
+}
+
+// excuse takes down that so much was to come. None of it becomes a mark.
+func (d *Detector) excuse(s *state, announced bool) {
+	if announced {
+		d.stats.Announced++
+	} else {
+		d.stats.Habitual++
+	}
+	for i := range s.habits {
+		if h := &s.habits[i]; h.covers(s.last) {
+			h.pass(s.last)
+		}
+	}
+	s.mute = s.last + block
+	s.cand, s.wait = [shapes]uint32{}, [shapes]uint32{}
 }
 
 // worse tells of a burst that became twice as large, or more severe.
@@ -209,7 +233,7 @@ func (d *Detector) worse(e *entry, g *going, out []Verdict) []Verdict {
 	v := d.verdict(e, found)
 	severe := v.Severity > g.worst.Severity
 	v.Severity = max(v.Severity, g.worst.Severity)
-	v.Began, v.Kind, v.Total = g.worst.Began, Update, g.total
+	v.Began, v.Kind, v.Total, v.Before = g.worst.Began, Update, g.total, g.worst.Before
 	g.worst, g.level = v, over
 	if !severe && over < 2*g.told {
 		return out
@@ -226,12 +250,8 @@ func (d *Detector) end(e *entry, i int32, forgotten bool) Verdict {
 	v.Kind, v.At, v.Total, v.Forgotten = End, time.Unix(e.last, 0).UTC(), g.total, forgotten
 	s, prior := &e.state, d.pool.of(e.prior)
 	s.open = false
-	factor := single
-	if s.scheduled(g.began) {
-		factor = growth
-	}
-	s.grow(prior, factor)
-	s.before = uint32(g.began / 60)
+	s.came(g.began, &s.cand)
+	s.grow(prior, single)
 	s.cand, s.wait = [shapes]uint32{}, [shapes]uint32{}
 	s.mute = s.last + block
 	s.refresh(&d.limits, prior)
@@ -254,14 +274,15 @@ func (d *Detector) verdict(e *entry, w int) Verdict {
 		HighWater: most, Cold: cold, Expected: max(s.rare[w], 1) - 1,
 		Ratio: ratio(s.sum[w], most),
 		Tail:  tail(float64(s.sum[w]), s.first[w], s.variance(w)) / math.Ln10,
-		Limit: uint64(s.limit[w]), Own: s.top[w], Raised: s.raised>>w&1 == 1,
+		Own:   s.top[w], Raised: s.raised>>w&1 == 1,
 		OwnIn: time.Duration(s.last-60*int64(s.reach[w])) * time.Second,
 		Known: time.Duration(s.last-s.born) * time.Second,
 		Role:  d.pool.names[e.prior], Peers: prior.Keys,
 	}
-	if factor := d.announced(e.key, s.last); factor > 0 {
-		v.Announced, v.Limit = factor, fit64(factor*float64(s.limit[w]))
-	}
+	v.Announced = d.announced(e.key, s.last)
+	v.Limit, v.Before = fit64(s.allowed(w, max(v.Announced, 1))), s.nth()
+	_, usual := s.habit(w)
+	v.Usual = fit(fit64(usual))
 	v.Severity = Low
 	if v.Ratio >= d.limits.Ratio[w] && v.Tail <= d.limits.Tail {
 		v.Severity = Medium

@@ -16,7 +16,7 @@ import (
 // the cells and not among it.
 const (
 	stateName    = "haptrail bursts\n"
-	stateVersion = 1
+	stateVersion = 2 // 1 had no habits, and in their place when the last burst began
 )
 
 // Save writes all that the detector knows: keys, what is usual for them, their counts
@@ -105,7 +105,7 @@ func (p *Prior) append(to []byte) []byte {
 func (d *Detector) append(to []byte) []byte {
 	to = d.limits.append(numbers(to, uint64(d.keys.used)))
 	s := &d.stats
-	to = numbers(to, s.Evicted, s.Late, s.Refused, s.Jumps, s.Announced)
+	to = numbers(to, s.Evicted, s.Late, s.Refused, s.Jumps, s.Announced, s.Habitual)
 	to = numbers(to, uint64(len(d.pool.priors)))
 	for i := range d.pool.priors {
 		to = d.pool.priors[i].append(seal.Text(to, d.pool.names[i]))
@@ -127,7 +127,10 @@ func (s *state) append(to []byte) []byte {
 	busy := s.sum != counts{}
 	to = times(to, s.last, s.last-s.born, s.mute-s.last)
 	to = numbers(to, s.late, bit(s.open), s.disarmed, s.raised, bit(s.taught), bit(busy))
-	to = numbers(numbers(to, s.prior), s.ticks, s.before)
+	to = numbers(numbers(to, s.prior), s.ticks)
+	for i := range s.habits {
+		to = s.habits[i].append(to)
+	}
 	minute := s.last / 60
 	for w := range shapes {
 		to = numbers(to, s.limit[w], s.cand[w], s.wait[w], s.rare[w], s.top[w])
@@ -140,13 +143,22 @@ func (s *state) append(to []byte) []byte {
 	return to
 }
 
+// append adds a habit; one that is none is a byte.
+func (h *habit) append(to []byte) []byte {
+	if to = numbers(to, h.row); h.row > 0 {
+		to = numbers(numbers(to, h.last), h.every, h.lasts)
+		to = append(to, h.most[:]...)
+	}
+	return to
+}
+
 // append adds a burst that goes on.
 func (g *going) append(to []byte) []byte {
 	v := &g.worst
 	to = times(to, g.began, v.Began.Unix(), v.At.Unix(), int64(v.Window), int64(v.OwnIn), int64(v.Known))
 	to = numbers(to, g.total, uint64(g.found), v.Count, v.Total, v.Limit)
 	to = numbers(to, uint8(v.Kind), uint8(v.Severity), bit(v.Raised), bit(v.Cold))
-	to = numbers(numbers(to, v.Expected, v.Own), uint64(v.Peers))
+	to = numbers(numbers(to, v.Expected, v.Own, v.Usual), uint64(v.Before), uint64(v.Peers))
 	to = floats(to, g.level, g.told, v.HighWater, v.Ratio, v.Tail, v.Announced)
 	return seal.Text(to, v.Role)
 }

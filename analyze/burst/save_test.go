@@ -237,7 +237,7 @@ func TestRestoreFaults(t *testing.T) {
 	refused("another file", []byte("time,key,count\n1767571200,deploy,20\n"), "it is something else")
 	later := bytes.Clone(state)
 	later[len("haptrail bursts\n")+1] = 9
-	refused("a later version", later, "of version 9, and versions 1 to 1 are known")
+	refused("a later version", later, "of version 9, and versions 1 to 2 are known")
 	refused("two in a row", append(bytes.Clone(state), state...), "there is more after its end")
 
 	broken := errors.New("the disk")

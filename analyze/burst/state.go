@@ -42,7 +42,7 @@ type state struct {
 	at     [shapes]uint32  // when, in minutes since 1970
 	reach  [shapes]uint32  // since when nothing was higher, in minutes since 1970
 	rare   [shapes]uint32  // the least counts too rare for the negative binomial
-	before uint32          // when the last burst that is over began, in minutes since 1970; 0: there was none
+	habits [2]habit        // the times of day at which bursts come
 	born   int64           // the first second, later by what was lost to gaps
 	prior  uint16          // its prior's place in the pool
 	taught bool            // it has taught its role

@@ -65,6 +65,8 @@ type Measure struct {
 	Tail      float64 // log10 of the probability of such a count or more by the negative binomial
 	Limit     uint64  // what the count went over
 	Announced float64 // the factor that was announced (Detector.Expect), and that Limit has; 0: none
+	Usual     uint32  // what comes at this time of day; Limit is half as much again, or more; 0: nothing does
+	Before    uint8   // bursts in a row before it at this time of day, where they are no habit yet
 
 	Own    uint32        // the highest count of the key itself; 0: none yet
 	OwnIn  time.Duration // for how long back it is the highest

@@ -70,6 +70,14 @@ func (v *Verdict) Why() string {
 		}
 	}
 	fmt.Fprintf(&b, "; expected <= %s", digits(uint64(v.Expected)))
+	switch {
+	case v.Usual > 0:
+		fmt.Fprintf(&b, "; %s at this time of day are usual", digits(uint64(v.Usual)))
+	case v.Before == 1:
+		b.WriteString("; the second one in a row at this time of day")
+	case v.Before == 2:
+		b.WriteString("; the third one in a row at this time of day, and the last that is told if it stays like that")
+	}
 	if v.Announced > 0 {
 		fmt.Fprintf(&b, "; %s times that was announced", strconv.FormatFloat(v.Announced, 'g', 3, 64))
 	}

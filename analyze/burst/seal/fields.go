@@ -45,6 +45,17 @@ func (f *Fields) Uint(limit uint64) uint64 {
 	return x
 }
 
+// Byte is a byte as it is.
+func (f *Fields) Byte() byte {
+	if len(f.left) == 0 {
+		f.Fail()
+		return 0
+	}
+	b := f.left[0]
+	f.left = f.left[1:]
+	return b
+}
+
 // Uint32 is a number of 32 bits.
 func (f *Fields) Uint32() uint32 { return uint32(f.Uint(math.MaxUint32)) }
 

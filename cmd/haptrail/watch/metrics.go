@@ -34,7 +34,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "haptrail_burst_keys", Help: "Keys that are watched, by measure.",
 		}, []string{"measure"}),
 		leftOut: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "haptrail_burst_left_out", Help: "Since the start, or the start of what was saved: keys forgotten to make room (evicted), counts that came too late (late), were of no time (refused), or were announced.",
+			Name: "haptrail_burst_left_out", Help: "Since the start, or the start of what was saved: keys forgotten to make room (evicted), counts that came too late (late), were of no time (refused), were announced, or come at that time of day (habitual).",
 		}, []string{"measure", "reason"}),
 		fromLogs: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "haptrail_burst_requests_from_logs", Help: "1 while requests of identities are counted from the logs, as no stick table can be read.",
@@ -65,7 +65,7 @@ func (m *Metrics) keys(k *kind, s burst.Stats) {
 	}
 	m.open.WithLabelValues(k.name()).Set(float64(s.Open))
 	m.watched.WithLabelValues(k.name()).Set(float64(s.Keys))
-	for reason, n := range map[string]uint64{"evicted": s.Evicted, "late": s.Late, "refused": s.Refused, "announced": s.Announced} {
+	for reason, n := range map[string]uint64{"evicted": s.Evicted, "late": s.Late, "refused": s.Refused, "announced": s.Announced, "habitual": s.Habitual} {
 		m.leftOut.WithLabelValues(k.name(), reason).Set(float64(n))
 	}
 }
