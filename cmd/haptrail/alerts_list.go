@@ -59,7 +59,7 @@ func (c *alertsListCmd) Run(ctx context.Context, s streams) error {
 		found := 0
 		err := store.Alerts(ctx, query, func(row *schema.AlertRow) error {
 			found++
-			writeAlert(w, row)
+			writeAlert(w, row, &c.where)
 			return nil
 		})
 		if err == nil && found == 0 {
@@ -93,8 +93,8 @@ func fired(row *schema.AlertRow) string {
 	return roughly(row.End.Sub(row.Start))
 }
 
-// writeAlert writes an alert for a person to read.
-func writeAlert(w io.Writer, row *schema.AlertRow) {
+// writeAlert writes an alert for a person to read, found where from says.
+func writeAlert(w io.Writer, row *schema.AlertRow, from *where) {
 	state := fired(row)
 	if state != "fires" {
 		state = "lasted " + state
@@ -104,7 +104,7 @@ func writeAlert(w io.Writer, row *schema.AlertRow) {
 		fmt.Fprintf(w, "    %s\n", printable(strings.TrimRight(line, "\n")))
 	}
 	if row.Command != "" {
-		fmt.Fprintf(w, "    More: %s\n", printable(row.Command))
+		fmt.Fprintf(w, "    More: %s\n", printable(from.next(row.Command)))
 	}
 	fmt.Fprintln(w)
 }

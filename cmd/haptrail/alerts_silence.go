@@ -73,8 +73,8 @@ func (c *alertsSilenceCmd) Run(ctx context.Context, s streams) error {
 	if err := store.InsertSilence(ctx, row); err != nil {
 		return err
 	}
-	return c.say(s.out, &row, fmt.Sprintf("Silenced %s: %s are quiet %s, by %s: %s.\nOne that still fires at its end is told then. %s To withdraw it: haptrail alerts silence --withdraw %s\n",
-		row.ID, silencedWords(&row), spanText(row.Starts, row.Ends), told(row.Owner), strings.TrimSuffix(oneLine(row.Reason), "."), reads(store), row.ID))
+	return c.say(s.out, &row, fmt.Sprintf("Silenced %s: %s are quiet %s, by %s: %s.\nOne that still fires at its end is told then. %s To withdraw it: %s\n",
+		row.ID, silencedWords(&row), spanText(row.Starts, row.Ends), told(row.Owner), strings.TrimSuffix(oneLine(row.Reason), "."), reads(store), c.next("haptrail alerts silence --withdraw "+row.ID)))
 }
 
 // silence is what the flags ask for.
@@ -163,7 +163,7 @@ func (c *alertsSilenceCmd) withdraw(ctx context.Context, w io.Writer, store *sch
 	if err != nil {
 		return err
 	}
-	row, err := pickOne(rows, c.Withdraw, "silence", silenceList, func(r *schema.SilenceRow) (string, bool) { return r.ID, r.Withdrawn })
+	row, err := pickOne(rows, c.Withdraw, "silence", c.next(silenceList), func(r *schema.SilenceRow) (string, bool) { return r.ID, r.Withdrawn })
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type burstsListCmd struct {
 	Until    string `default:"now" help:"Until when, likewise."`
 	Open     bool   `help:"Only those that go on."`
 	Severity string `enum:",low,medium,high" default:"" placeholder:"WORD" help:"Only low, medium or high, and what is worse."`
-	Measure  string `enum:",requests,denials,errors,kilobytes" default:"" placeholder:"WORD" help:"Only bursts of requests, denials, errors or kilobytes."`
+	Measure  string `enum:",requests,denials,errors,kilobytes,callers" default:"" placeholder:"WORD" help:"Only bursts of requests, denials, errors or kilobytes, or of callers that a frontend denied."`
 	Identity string `placeholder:"SUB" help:"Only this identity (the token's whole subject) or key; * stands for anything."`
 	Limit    uint64 `short:"n" default:"50" help:"The newest so many; 0 for all."`
 	Long     bool   `short:"l" help:"Each burst in full: the reason, the run, and what was asked for."`
@@ -87,7 +87,7 @@ func (c *burstsListCmd) Run(ctx context.Context, s streams) error {
 		found := 0
 		err := store.Bursts(ctx, query, func(row *schema.BurstRow) error {
 			found++
-			writeBurst(w, row)
+			writeBurst(w, row, &c.where)
 			return nil
 		})
 		if err == nil && found == 0 {
@@ -232,8 +232,8 @@ func roughly(d time.Duration) string {
 // moment is a time to the second, in UTC.
 func moment(t time.Time) string { return t.UTC().Format(time.DateTime) }
 
-// writeBurst writes a burst for a person to read.
-func writeBurst(w io.Writer, row *schema.BurstRow) {
+// writeBurst writes a burst for a person to read, found where from says.
+func writeBurst(w io.Writer, row *schema.BurstRow, from *where) {
 	fmt.Fprintf(w, "%s  %s  Burst of %s: %s, %s  [%s]\n    %s\n",
 		moment(row.Start), row.Severity, row.Measure, printable(whoseBurst(row)), lastedWords(row), printable(row.ID), printable(row.Reason))
 	if row.Run != "" {
@@ -242,7 +242,7 @@ func writeBurst(w io.Writer, row *schema.BurstRow) {
 	for _, e := range evidenceOf(row) {
 		fmt.Fprintf(w, "    %s\n", evidenceLine(&e))
 	}
-	fmt.Fprintf(w, "    More: haptrail bursts explain %s\n\n", shellWord(row.ID))
+	fmt.Fprintf(w, "    More: %s\n\n", from.next("haptrail bursts explain "+shellWord(row.ID)))
 }
 
 func lastedWords(row *schema.BurstRow) string {

@@ -66,9 +66,9 @@ func (c *burstsExpectCmd) Run(ctx context.Context, s streams) error {
 	if err := store.InsertExpectation(ctx, row); err != nil {
 		return err
 	}
-	return c.say(s.out, &row, fmt.Sprintf("Announced %s: %s may do %s %s, by %s: %s.\n%s To withdraw it: haptrail bursts expect --withdraw %s\n",
+	return c.say(s.out, &row, fmt.Sprintf("Announced %s: %s may do %s %s, by %s: %s.\n%s To withdraw it: %s\n",
 		row.ID, told(row.Identity), factorWords(row.Factor), spanText(row.Starts, row.Ends), told(row.Owner),
-		strings.TrimSuffix(oneLine(row.Reason), "."), reads(store), row.ID))
+		strings.TrimSuffix(oneLine(row.Reason), "."), reads(store), c.next("haptrail bursts expect --withdraw "+row.ID)))
 }
 
 // expectation is what the flags announce.
@@ -153,7 +153,7 @@ func (c *burstsExpectCmd) withdraw(ctx context.Context, w io.Writer, store *sche
 	if err != nil {
 		return err
 	}
-	row, err := pickOne(rows, c.Withdraw, "announcement", expectList, func(e *schema.Expectation) (string, bool) { return e.ID, e.Withdrawn })
+	row, err := pickOne(rows, c.Withdraw, "announcement", c.next(expectList), func(e *schema.Expectation) (string, bool) { return e.ID, e.Withdrawn })
 	if err != nil {
 		return err
 	}

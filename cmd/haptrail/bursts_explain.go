@@ -69,7 +69,7 @@ const (
 
 func (c *burstsExplainCmd) Run(ctx context.Context, s streams) error {
 	if strings.TrimSpace(c.ID) == "" {
-		return usageError{hint(errors.New("which burst? Its id is empty"), "haptrail bursts lists them, the id in front")}
+		return usageError{hint(errors.New("which burst? Its id is empty"), c.next("haptrail bursts lists them, the id in front"))}
 	}
 	store, err := c.open(ctx, false)
 	if err != nil {
@@ -83,6 +83,9 @@ func (c *burstsExplainCmd) Run(ctx context.Context, s streams) error {
 	e, err := explain(ctx, store, row, time.Now())
 	if err != nil {
 		return err
+	}
+	for i, command := range e.Commands {
+		e.Commands[i] = c.next(command)
 	}
 	if c.Output == "json" {
 		p := newPrinter[explained](s.out, "json", nil)
@@ -108,7 +111,7 @@ func (c *burstsExplainCmd) find(ctx context.Context, s streams, store *schema.St
 	}
 	switch len(rows) {
 	case 0:
-		return nil, hint(fmt.Errorf("no burst has an id that begins with %q", c.ID), "haptrail bursts --since all lists them, the id in front")
+		return nil, hint(fmt.Errorf("no burst has an id that begins with %q", c.ID), c.next("haptrail bursts --since all lists them, the id in front"))
 	case 1:
 		return &rows[0], nil
 	}

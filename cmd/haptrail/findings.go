@@ -58,7 +58,7 @@ func (c *findingsCmd) Run(ctx context.Context, s streams) error {
 		found := 0
 		err := store.Findings(ctx, query, func(row *schema.FindingRow) error {
 			found++
-			writeFinding(w, row)
+			writeFinding(w, row, &c.where)
 			return nil
 		})
 		if found == 0 {
@@ -100,10 +100,10 @@ func (c *findingsCmd) empty(q schema.FindingsQuery) string {
 	return fmt.Sprintf("No findings since %s. Widen --since, or loosen the filters.", q.Since.UTC().Format(time.DateTime))
 }
 
-// writeFinding writes a finding for a person to read.
-func writeFinding(w io.Writer, row *schema.FindingRow) {
+// writeFinding writes a finding for a person to read, found where from says.
+func writeFinding(w io.Writer, row *schema.FindingRow, from *where) {
 	fmt.Fprintf(w, "%s  %s  %s  [%s %s]\n    %s\n    To do: %s\n\n",
-		short(row.Last), row.Severity, printable(row.Title), printable(row.Kind), printable(row.Key), printable(row.Text), printable(row.Action))
+		short(row.Last), row.Severity, printable(row.Title), printable(row.Kind), printable(row.Key), printable(row.Text), printable(from.next(row.Action)))
 }
 
 // ocsfEvent is a row as an OCSF Detection Finding.
