@@ -89,7 +89,11 @@ func fillRow(b *schema.RequestBlock, text func(name string) string, at time.Time
 			c.EndRow()
 		case *schema.Bytes16:
 			if c == &b.ClientIP {
-				c.Append(&[16]byte{})
+				var address [16]byte
+				if a, err := netip.ParseAddr(text(name)); err == nil {
+					address = a.As16()
+				}
+				c.Append(&address)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ const (
 type BurstRow struct {
 	ID       string    `ch:"id" json:"id"`
 	Key      string    `ch:"key" json:"key"`         // as the feed names it: issuer|subject of a stick table
-	Measure  string    `ch:"measure" json:"measure"` // requests, denials, errors or kilobytes
+	Measure  string    `ch:"measure" json:"measure"` // requests, denials, errors, kilobytes or callers
 	Of       string    `ch:"of" json:"of"`           // identity, endpoint, address or other
 	Identity string    `ch:"identity" json:"identity"`
 	Issuer   string    `ch:"issuer" json:"issuer"` // the policy's name of it; "" where the key has none

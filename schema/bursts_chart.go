@@ -3,6 +3,7 @@ package schema
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,6 +13,9 @@ import (
 // FeedLogs is the feed of a burst that was found in the logs; the others are stick
 // tables.
 const FeedLogs = "logs"
+
+// MeasureCallers is the measure of a burst of callers that a frontend denied something.
+const MeasureCallers = "callers"
 
 // BurstCounts is what a burst's key did in since <= time < until, whole seconds, in
 // order of time: as the stick table counted it that the burst was found in, or, where
@@ -34,6 +38,14 @@ func (s *Store) BurstCounts(ctx context.Context, b *BurstRow, since, until time.
 		if err != nil || len(counts) > 0 {
 			return counts, err
 		}
+	}
+	if b.Measure == MeasureCallers {
+		sql, err := queryText("burst_callers", nil, HistoryQuery{Callers: true})
+		if err != nil {
+			return nil, err
+		}
+		return counts, eachRow(ctx, s, "requests", sql, keep, from, to, clickhouse.Named("frontend", b.Key),
+			clickhouse.Named("forgotten", strconv.Itoa(CallerForgotten)))
 	}
 	client := ""
 	if b.Identity == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,11 +83,15 @@ type HistoryQuery struct {
 	Kilobytes   bool // of their answers, in the place of the requests
 	Nobody      bool // those without a verified identity, by their clients; else those with one
 	Endpoints   bool // those of each endpoint by themselves
+	// Callers has neither requests nor identities counted, but the callers that were
+	// denied something at a frontend and had not been for CallerForgotten seconds: the
+	// other fields but From and Until say nothing then.
+	Callers bool
 }
 
 // RequestCount is how much somebody did in a second: the one in which the requests
 // were answered, as in a Tally. Method and Endpoint are of HistoryQuery.Endpoints,
-// Client of Nobody.
+// Client of Nobody, Frontend of Callers.
 type RequestCount struct {
 	Time     time.Time  `ch:"time"`
 	Issuer   string     `ch:"issuer"`
@@ -94,6 +99,7 @@ type RequestCount struct {
 	Method   string     `ch:"method"`
 	Endpoint string     `ch:"endpoint"`
 	Client   netip.Addr `ch:"client"`
+	Frontend string     `ch:"frontend"`
 	Count    uint64     `ch:"count"`
 }
 
@@ -104,7 +110,8 @@ func (s *Store) RequestHistory(ctx context.Context, q HistoryQuery, each func(*R
 	if err != nil {
 		return err
 	}
-	return eachRow(ctx, s, "requests", sql, each, clickhouse.Named("from", seconds(q.From)), clickhouse.Named("until", seconds(q.Until)))
+	return eachRow(ctx, s, "requests", sql, each, clickhouse.Named("from", seconds(q.From)), clickhouse.Named("until", seconds(q.Until)),
+		clickhouse.Named("forgotten", strconv.Itoa(CallerForgotten)))
 }
 
 // RoleOf is the role that an identity had last.

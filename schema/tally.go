@@ -39,9 +39,7 @@ func (b *RequestBlock) Tally(each func(*Tally)) {
 	var last *Tally
 	var lastKey tallyKey
 	for i := range b.rows {
-		micros := int64(binary.LittleEndian.Uint64(b.Time.buf[8*i:]))
-		active := max(0, int64(int32(binary.LittleEndian.Uint32(b.ActiveMs.buf[4*i:]))))
-		key := tallyKey{second: (micros + 1000*active) / 1_000_000, issuer: b.Issuer.at(i), subject: b.Subject.at(i)}
+		key := tallyKey{second: b.answered(i), issuer: b.Issuer.at(i), subject: b.Subject.at(i)}
 		if key.subject != 0 {
 			key.role, key.method, key.endpoint = b.Role.at(i), b.Method.at(i), b.Endpoint.at(i)
 		} else {

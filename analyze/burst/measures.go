@@ -66,6 +66,29 @@ func Kilobytes() Options {
 	}
 }
 
+// Callers are the options to count the different callers that a frontend denies
+// something, each once until it was denied nothing for a while.
+//
+// A frontend that the world can reach has a trickle of scanners, and a role that was
+// changed, an hourly schedule or an expired token of a large team bring some tens of
+// identities at once. So there is no burst below ten, and while nothing is known it
+// takes some twenty in five seconds, forty in a minute or eighty-odd in five.
+// Trickles of that kind are within the budget of 0.01 a day with the default
+// thresholds (TestCallers).
+func Callers() Options {
+	thresholds := DefaultThresholds()
+	thresholds.Least = 10
+	return Options{
+		Words:      Words{Counted: Noun{"denied caller", "denied callers"}, Subject: Noun{"frontend", "frontends"}},
+		Thresholds: thresholds,
+		Prior: &Prior{
+			Mean:      PerWindow{0.05, 0.1, 0.6, 3},
+			Variance:  PerWindow{0.2, 0.5, 5, 40},
+			HighWater: PerWindow{20, 25, 40, 80},
+		},
+	}
+}
+
 // Endpoints are the options to count requests of an identity at a class of endpoints:
 // a key names both. A part of an identity's traffic is like the traffic of another
 // identity, only less: the thresholds are the same, the prior is lower.

@@ -19,8 +19,8 @@ import (
 
 type burstsCalibrateCmd struct {
 	File       string  `arg:"" optional:"" help:"CSV with the columns time, key and count; - for standard input. Default: the history that the daemon keeps."`
-	Measure    string  `enum:"requests,denials,errors,kilobytes,endpoints,addresses" default:"requests" placeholder:"WORD" help:"What is counted: requests, denials, errors or kilobytes of identities, requests of endpoints or of addresses. Default: requests."`
-	Budget     float64 `default:"0.01" help:"How many false alarms an identity may cause a day by this measure; those of the worst role five times as many. The daemon divides its own budget among the measures that are counted, mostly seven."`
+	Measure    string  `enum:"requests,denials,errors,kilobytes,endpoints,addresses,callers" default:"requests" placeholder:"WORD" help:"What is counted: requests, denials, errors or kilobytes of identities, requests of endpoints or of addresses, or the callers that frontends denied. Default: requests."`
+	Budget     float64 `default:"0.01" help:"How many false alarms an identity may cause a day by this measure; those of the worst role five times as many. The daemon divides its own budget among the measures that are counted, mostly eight."`
 	Learn      string  `default:"7d" placeholder:"DURATION" help:"For how long each key is learned before its alarms count."`
 	Step       string  `placeholder:"DURATION" help:"For how long a row's count stands. Default: 1s."`
 	Slack      string  `default:"10s" placeholder:"DURATION" help:"How far behind the newest row a row of the file may be."`

@@ -215,7 +215,7 @@ func TestReplayMeasure(t *testing.T) {
 	fmt.Fprintf(&b, "%d,a,900000\n", 1_700_000_000+20*180)
 	for measure, want := range map[string]string{
 		"": "900,000 requests in ", "requests": "900,000 requests in ", "denials": "900,000 denials in ", "errors": "900,000 errors in ",
-		"kilobytes": "900,000 kB in ", "endpoints": "at this endpoint", "addresses": "addresses",
+		"kilobytes": "900,000 kB in ", "endpoints": "at this endpoint", "addresses": "addresses", "callers": "900,000 denied callers in ",
 	} {
 		out, errors, code := command(t, strings.NewReader(b.String()), "bursts", "replay", "--measure", measure)
 		if code != 0 || !strings.Contains(out, want) {
@@ -260,6 +260,10 @@ func TestCalibrateKept(t *testing.T) {
 	denials := calibration(t, nil, append(flags, "--measure", "denials", "--since", "60h")...)
 	if denials.Source != "the logs" || denials.Keys != 1 || denials.Since.Before(begin.Add(12*time.Hour)) {
 		t.Errorf("denials: %+v", denials)
+	}
+	callers := calibration(t, nil, append(flags, "--measure", "callers")...)
+	if callers.Source != "the logs" || callers.Keys != 1 || callers.Rows < 400 || callers.Rows > 440 { // one in ten minutes
+		t.Errorf("callers: %+v", callers)
 	}
 	endpoints := calibration(t, nil, append(flags, "--measure", "endpoints")...)
 	if endpoints.Keys != 2 || endpoints.LeftOut != 0 || endpoints.Roles[0].Role != "deployer" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,7 +201,7 @@ func spreadOut(c *schema.Counted, row func(key string, at int64, n uint64) error
 func (k *kept) query(from, until time.Time) schema.HistoryQuery {
 	return schema.HistoryQuery{
 		From: from, Until: until, Denied: k.measure == "denials", Failed: k.measure == "errors", Kilobytes: k.measure == "kilobytes",
-		Nobody: k.measure == "addresses", Endpoints: k.measure == "endpoints",
+		Nobody: k.measure == "addresses", Endpoints: k.measure == "endpoints", Callers: k.measure == schema.MeasureCallers,
 	}
 }
 
@@ -209,8 +210,11 @@ func (k *kept) query(from, until time.Time) schema.HistoryQuery {
 const keyEnd = "\x00"
 
 func (k *kept) key(c *schema.RequestCount) string {
-	if k.measure == "addresses" {
+	switch k.measure {
+	case "addresses":
 		return c.Client.Unmap().String()
+	case schema.MeasureCallers:
+		return c.Frontend
 	}
 	key := c.Issuer + keyEnd + c.Subject
 	if k.measure == "endpoints" {
@@ -227,7 +231,7 @@ func (k *kept) subject(key string) (subject, endpoint string) {
 	}
 	parts := strings.SplitN(key, separator, 3)
 	switch {
-	case k.measure == "addresses":
+	case k.measure == "addresses" || k.measure == schema.MeasureCallers:
 		return "", ""
 	case len(parts) == 1:
 		return key, ""
@@ -269,10 +273,9 @@ func (k *kept) fill(ctx context.Context, plan *burst.Calibration, withBursts boo
 func (k *kept) bursts(ctx context.Context) (func(key string, at time.Time) bool, error) {
 	type span struct{ from, until time.Time }
 	measure := map[string]string{"endpoints": "requests", "addresses": "requests"}[k.measure]
-	of := map[string]string{"endpoints": "endpoint", "addresses": "address"}[k.measure]
-	if measure == "" {
-		measure, of = k.measure, "identity"
-	}
+	of := map[string]string{"endpoints": "endpoint", "addresses": "address", schema.MeasureCallers: "frontend"}[k.measure]
+	measure = cmp.Or(measure, k.measure)
+	of = cmp.Or(of, "identity")
 	name := func(subject, endpoint string) string { return subject + keyEnd + endpoint }
 	spans := map[string][]span{}
 	query := schema.BurstsQuery{Since: k.since, Until: farFuture, Measure: measure, Severity: "medium"}

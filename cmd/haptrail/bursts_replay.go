@@ -17,7 +17,7 @@ type burstsReplayCmd struct {
 	Step       time.Duration `help:"For how long a row's count stands. Windows shorter than that are not judged." default:"1s"`
 	Slack      time.Duration `help:"How far behind the newest row a row may be." default:"10s"`
 	Scores     bool          `help:"Also each row with its score: below 0.5 it is within its limits, at 0.67 twice as much."`
-	Measure    string        `enum:",requests,denials,errors,kilobytes,endpoints,addresses" default:"" placeholder:"WORD" help:"What is counted: requests, denials, errors or kilobytes of identities, requests of endpoints or of addresses. Default: that of --thresholds, else requests."`
+	Measure    string        `enum:",requests,denials,errors,kilobytes,endpoints,addresses,callers" default:"" placeholder:"WORD" help:"What is counted: requests, denials, errors or kilobytes of identities, requests of endpoints or of addresses, or the callers that frontends denied. Default: that of --thresholds, else requests."`
 	Thresholds string        `placeholder:"FILE" help:"Thresholds to replay with: what haptrail bursts calibrate -o json printed, of an older history. Default: the built-in ones."`
 	output
 }
@@ -116,8 +116,10 @@ func measureOptions(measure string) (burst.Options, error) {
 		return burst.Endpoints(), nil
 	case "addresses":
 		return burst.Addresses(), nil
+	case "callers":
+		return burst.Callers(), nil
 	}
-	return burst.Options{}, fmt.Errorf("measure %q is none of requests, denials, errors, kilobytes, endpoints and addresses", measure)
+	return burst.Options{}, fmt.Errorf("measure %q is none of requests, denials, errors, kilobytes, endpoints, addresses and callers", measure)
 }
 
 const thresholdsHint = "make the file by: haptrail bursts calibrate HISTORY.csv -o json > FILE.json"

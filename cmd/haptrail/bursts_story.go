@@ -69,6 +69,8 @@ func (e *explained) whose() string {
 		if e.Endpoint != "" {
 			text += " at " + strings.Join(tolds(strings.Fields(e.Endpoint)), " ")
 		}
+	case e.Of == "frontend":
+		text = "the frontend " + told(e.Key) + " of all proxies, and callers that it denied something"
 	case e.Of == "address":
 		text = "the client " + told(e.Key) + ", whoever it is"
 	default:

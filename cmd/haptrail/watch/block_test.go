@@ -1,6 +1,8 @@
 package watch_test
 
 import (
+	"cmp"
+	"net/netip"
 	"reflect"
 	"time"
 
@@ -48,7 +50,8 @@ func row(b *schema.RequestBlock, at time.Time, status int16, texts map[string]st
 			c.EndRow()
 		case *schema.Bytes16:
 			if c == &b.ClientIP {
-				c.Append(&[16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: 9})
+				address := netip.MustParseAddr(cmp.Or(texts["client_ip"], "192.0.2.9")).As16()
+				c.Append(&address)
 			}
 		}
 	}

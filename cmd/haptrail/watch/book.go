@@ -53,6 +53,7 @@ type book struct {
 type burstOf struct {
 	row     schema.BurstRow
 	level   burst.Severity
+	spread  string // of callers: how many were denied what; "": not looked up yet
 	subject *subject
 }
 

@@ -3,6 +3,7 @@ package watch
 import (
 	"encoding/json"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/haptrail/haptrail/analyze/burst"
@@ -43,4 +44,14 @@ func (w *Watch) Bursting() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.all[requestsOfIdentity].detector.Open())
+}
+
+// NewCallers is what is remembered of so many callers, by their numbers, and how many
+// there are.
+func NewCallers(most int) (fresh func(who int, second int64) bool, size func() int) {
+	c := newCallers(most)
+	fresh = func(who int, second int64) bool {
+		return c.fresh(caller{frontend: "www", subject: strconv.Itoa(who)}, second)
+	}
+	return fresh, func() int { return len(c.now) + len(c.former) }
 }

@@ -160,6 +160,7 @@ func (w *Watch) Stored(b *schema.RequestBlock) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b.Tally(w.count)
+	b.Denials(w.denied)
 }
 
 // count has the detectors know of what one caller did in one second. The caller holds

@@ -78,8 +78,11 @@ func (w *Watch) gatherSticks(ctx context.Context, k *kind, h *history, from, unt
 
 // keyOf is whom the logs count for.
 func (w *Watch) keyOf(k *kind, c *schema.RequestCount) string {
-	if k.of == ofAddress {
+	switch k.of {
+	case ofAddress:
 		return c.Client.Unmap().String()
+	case ofFrontend:
+		return c.Frontend
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -32,8 +32,10 @@ func (w *Watch) learn(ctx context.Context, s *series) error {
 	}
 	if h.rows > 0 {
 		now := time.Now()
-		s.detector.Advance(h.until.Unix() + 1)
-		if !h.logs { // nobody looked at the tables since
+		if h.logs { // what was over by then is not told as going on
+			s.detector.Advance(began.Add(-w.Lag).Unix())
+		} else { // nobody looked at the tables since
+			s.detector.Advance(h.until.Unix() + 1)
 			w.gap(s, h.until.Add(time.Second), now)
 		}
 		w.Log.Info("learned what is usual from the tables", "measure", s.kind.name(), "keys", len(h.keys), "since", h.first.UTC(), "took", now.Sub(began))

@@ -13,10 +13,13 @@ const (
 	denials   = "denials"
 	errs      = "errors"
 	kilobytes = "kilobytes"
+	// That a frontend denied something: schema.MeasureCallers.
+	deniedCallers = "callers"
 
 	ofIdentity = "identity"
 	ofEndpoint = "endpoint"
 	ofAddress  = "address"
+	ofFrontend = "frontend"
 	ofOther    = "other"
 )
 
@@ -31,7 +34,7 @@ type kind struct {
 func (k *kind) history(from, until time.Time) schema.HistoryQuery {
 	return schema.HistoryQuery{
 		From: from, Until: until, Denied: k.measure == denials, Failed: k.measure == errs, Kilobytes: k.measure == kilobytes,
-		Nobody: k.of == ofAddress, Endpoints: k.of == ofEndpoint,
+		Nobody: k.of == ofAddress, Endpoints: k.of == ofEndpoint, Callers: k.measure == deniedCallers,
 	}
 }
 
@@ -48,6 +51,7 @@ const (
 	requestsOfAddress
 	errorsOfAddress
 	denialsOfAddress
+	callersOfFrontend
 	requestsOfOther
 )
 
@@ -62,6 +66,7 @@ var kinds = [...]*kind{
 	requestsOfAddress:   {requests, ofAddress, true, burst.Addresses},
 	errorsOfAddress:     {errs, ofAddress, true, func() burst.Options { return ofAddresses(burst.Errors()) }},
 	denialsOfAddress:    {denials, ofAddress, false, func() burst.Options { return ofAddresses(burst.Denials()) }},
+	callersOfFrontend:   {deniedCallers, ofFrontend, false, burst.Callers},
 	requestsOfOther: {requests, ofOther, true, func() burst.Options {
 		return burst.Options{Words: burst.Words{Subject: burst.Noun{One: "key", Many: "keys"}}}
 	}},

@@ -28,6 +28,7 @@ func (w *Watch) begin(ctx context.Context) error {
 		}
 	}
 	w.learnRoles(ctx)
+	w.recallCallers(ctx)
 	for _, s := range w.all {
 		if err := w.beginSeries(ctx, s); err != nil {
 			return err

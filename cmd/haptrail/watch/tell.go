@@ -44,9 +44,10 @@ type wanted struct {
 
 // answer is what was looked up of a burst.
 type answer struct {
-	burst *burstOf
-	rows  []schema.BurstEvidence
-	err   error
+	burst  *burstOf
+	rows   []schema.BurstEvidence
+	spread string
+	err    error
 }
 
 func (b *book) want(o *burstOf, due time.Time) { b.wanted = append(b.wanted, wanted{o, due}) }
@@ -103,15 +104,22 @@ func (b *book) lookUp(ctx context.Context, o *burstOf) {
 	if r.Of == ofAddress {
 		query.Client, _ = netip.ParseAddr(r.Key)
 	}
-	if query.Identity == "" && !query.Client.IsValid() {
+	callers := r.Of == ofFrontend
+	if query.Identity == "" && !query.Client.IsValid() && !callers {
 		return
 	}
+	of := *r
 	b.asked++
 	go func() {
 		asking, cancel := context.WithTimeout(ctx, lookFor)
 		defer cancel()
-		rows, err := b.Store.BurstEvidence(asking, query)
-		b.answers <- answer{o, rows, err}
+		a := answer{burst: o}
+		if callers {
+			a.rows, a.spread, a.err = b.denialsOf(asking, &of, query.Since, query.Until)
+		} else {
+			a.rows, a.err = b.Store.BurstEvidence(asking, query)
+		}
+		b.answers <- a
 	}()
 }
 
@@ -131,6 +139,7 @@ func (b *book) note(a answer) (changed bool) {
 		return false
 	}
 	r := &a.burst.row
+	a.burst.spread = cmp.Or(a.spread, a.burst.spread)
 	text, err := json.Marshal(a.rows)
 	if err != nil || len(a.rows) == 0 || string(r.Evidence) == string(text) {
 		return false
@@ -198,8 +207,11 @@ func (b *book) compose(s *subject) alert.Alert {
 		Labels:  map[string]string{"of": worst.Of, "issuer": worst.Issuer},
 		Numbers: map[string]float64{}, Command: "haptrail bursts explain " + worst.ID,
 	}
-	if worst.Of == ofEndpoint { // the alert is the identity's, wherever it began
+	switch worst.Of {
+	case ofEndpoint: // the alert is the identity's, wherever it began
 		a.Labels["of"] = ofIdentity
+	case ofFrontend:
+		a.Command = deniedCommand(worst)
 	}
 	var lines []string
 	for i, o := range all {
@@ -219,6 +231,9 @@ func (b *book) compose(s *subject) alert.Alert {
 		a.Numbers[window] = max(a.Numbers[window], float64(r.Peak))
 	}
 	a.Numbers["expected"], a.Numbers["high_water"], a.Numbers["total"] = float64(worst.Expected), math.Round(worst.High), float64(worst.Total)
+	if all[0].spread != "" {
+		lines = append(lines, all[0].spread)
+	}
 	if worst.Run != "" {
 		lines = append(lines, fmt.Sprintf("Run %s of %s, commit %s by %s (%s).", worst.Run, worst.Project, short(worst.Commit), cmp.Or(worst.Author, "an unknown author"), worst.Grade))
 	}
@@ -236,6 +251,8 @@ func title(r *schema.BurstRow) string {
 		return fmt.Sprintf("Burst of %s: %s at %s", r.Measure, r.Identity, r.Endpoint)
 	case r.Identity != "":
 		return fmt.Sprintf("Burst of %s: %s", r.Measure, r.Identity)
+	case r.Of == ofFrontend:
+		return fmt.Sprintf("Many callers are denied at frontend %s", r.Key)
 	}
 	return fmt.Sprintf("Burst of %s: %s %s", r.Measure, r.Of, r.Key)
 }
@@ -265,15 +282,19 @@ func networkBits(first netip.Addr) int {
 	return 56
 }
 
-// link is the dashboard's address for a burst: with the variable identity and the time
-// around it, as Grafana reads them.
+// link is the dashboard's address for a burst: with the variable identity, or frontend,
+// and the time around it, as Grafana reads them.
 func (b *book) link(r *schema.BurstRow) string {
 	u, err := url.Parse(b.ExternalURL)
 	if err != nil || b.ExternalURL == "" {
 		return ""
 	}
 	query := u.Query()
-	query.Set("var-identity", cmp.Or(r.Identity, r.Key))
+	if r.Of == ofFrontend {
+		query.Set("var-frontend", r.Key)
+	} else {
+		query.Set("var-identity", cmp.Or(r.Identity, r.Key))
+	}
 	query.Set("from", strconv.FormatInt(r.Start.Add(-10*time.Minute).UnixMilli(), 10))
 	query.Set("to", strconv.FormatInt(r.Start.Add(20*time.Minute).UnixMilli(), 10))
 	u.RawQuery = query.Encode()

@@ -8,7 +8,8 @@
 //	expectations ------------------------'    '--> state files                      '--> on call
 //
 // Stick tables tell of requests within seconds; the logs of what HAProxy did with
-// them: denials, errors, bytes, endpoints. Where no stick table can be read, the logs
+// them: denials, errors, bytes, endpoints, and how many callers were denied something.
+// Where no stick table can be read, the logs
 // stand in for it.
 package watch
 
@@ -101,6 +102,7 @@ type Watch struct {
 	leaders  map[string]leader       // of shared tables, by table
 	looked   map[[2]string]time.Time // when a proxy's table was looked at first
 	samples  samples
+	callers  *callers
 	fromLogs bool // requests of identities are counted from the logs
 	blindAt  time.Time
 	told     map[string]announcement // expectations that the detectors know, by id
@@ -116,7 +118,7 @@ func New(o Options) (*Watch, error) {
 	}
 	w := &Watch{
 		Options: o, names: newNames(o.MaxKeys), leaders: map[string]leader{}, looked: map[[2]string]time.Time{}, told: map[string]announcement{},
-		fromLogs: len(o.Tables) == 0,
+		fromLogs: len(o.Tables) == 0, callers: newCallers(o.MaxKeys),
 	}
 	w.book = newBook(&w.Options)
 	for _, kind := range kinds {
@@ -146,7 +148,7 @@ func (w *Watch) Run(ctx context.Context) error {
 	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var others, told sync.WaitGroup
 	told.Go(func() { w.book.run(telling) })
-	for _, part := range []func(context.Context){w.tick, w.keepSamples, w.hearExpectations, w.keepState, w.calibrate} {
+	for _, part := range []func(context.Context){w.tick, w.keepSamples, w.hearExpectations, w.keepState, w.calibrate, w.forgetCallers} {
 		others.Go(func() { part(ctx) })
 	}
 	others.Wait()
