@@ -105,21 +105,21 @@ func (s *Store) DeniedLast(ctx context.Context, since time.Time, each func(*Deni
 // DenialShare is a part of what was denied at a frontend: all of it, what was denied
 // for one reason, or what was denied at one endpoint.
 type DenialShare struct {
-	Reason     string    `ch:"reason"`
-	Method     string    `ch:"method"`
-	Endpoint   string    `ch:"endpoint"`
-	Requests   uint64    `ch:"requests"`
-	Addresses  uint64    `ch:"addresses"`  // different ones of clients
-	Identities uint64    `ch:"identities"` // different ones with a verified token
-	First      time.Time `ch:"first"`
-	Last       time.Time `ch:"last"`
+	Reason     string    `ch:"reason" json:"reason"`
+	Method     string    `ch:"method" json:"method"`
+	Endpoint   string    `ch:"endpoint" json:"endpoint"`
+	Requests   uint64    `ch:"requests" json:"requests"`
+	Addresses  uint64    `ch:"addresses" json:"addresses"`   // different ones of clients
+	Identities uint64    `ch:"identities" json:"identities"` // different ones with a verified token
+	First      time.Time `ch:"first" json:"first"`
+	Last       time.Time `ch:"last" json:"last"`
 }
 
 // Denials are the parts of what was denied at a frontend in Since <= time < Until.
 type Denials struct {
-	All       DenialShare
-	Reasons   []DenialShare // the most frequent ones first, at most limit
-	Endpoints []DenialShare // likewise
+	All       DenialShare   `json:"all"`
+	Reasons   []DenialShare `json:"reasons"`   // the most frequent ones first, at most limit
+	Endpoints []DenialShare `json:"endpoints"` // likewise
 }
 
 // Denials sums up what was denied at a frontend (see NoFrontend) in since <= time <

@@ -45,6 +45,7 @@ SELECT toDateTime64('2026-11-23 10:00:00', 6, 'UTC') + intDiv(number, 25), 'www'
 		{"bursts --since 2026-11-01 --measure callers", []string{"ca11e55c0ffe", "www", "250 callers in 10 s"}},
 		{"bursts explain ca11e5", []string{
 			"Burst of callers, high", "the frontend www of all proxies", "250 callers in 10 s; more than 40 in that time is too much", "500       GET     /orders/*  deny", "Callers a second",
+			"250 addresses; 1 verified identity", "sig_bad (333 denials); no_token (167 denials)", "--summary --decision deny --since 2026-11-23T09:58:00Z",
 		}},
 		{"trail --summary --decision deny --since 2026-11-23T09:59:00Z --until 2026-11-23T10:01:21Z", []string{"job-7", "sig_bad", "no_token", "332", "167"}},
 	} {

@@ -23,11 +23,12 @@ type burstsExplainCmd struct {
 // explained is all that is known of a burst.
 type explained struct {
 	schema.BurstRow
-	Asked    []askedFor        `json:"asked"`   // what for, the busiest first
-	Runs     []runShare        `json:"runs"`    // the runs of its requests, the busiest first
-	From     []networkShare    `json:"from"`    // the networks of its clients, likewise
-	Chart    chart             `json:"chart"`   // from two minutes before it was found
-	Earlier  []schema.BurstRow `json:"earlier"` // of the same key and measure, the newest first
+	Denied   *schema.Denials   `json:"denied,omitempty"` // of a frontend's burst: how many callers, and why
+	Asked    []askedFor        `json:"asked"`            // what for, the busiest first
+	Runs     []runShare        `json:"runs"`             // the runs of its requests, the busiest first
+	From     []networkShare    `json:"from"`             // the networks of its clients, likewise
+	Chart    chart             `json:"chart"`            // from two minutes before it was found
+	Earlier  []schema.BurstRow `json:"earlier"`          // of the same key and measure, the newest first
 	EarlierN int               `json:"earlier_count"`
 	Commands []string          `json:"commands"` // to go on with
 
@@ -64,6 +65,7 @@ const (
 	earlierIn    = 90 * 24 * time.Hour // looked through for others of the same key
 	earlierMost  = 5                   // shown of those
 	askedMost    = 8                   // rows of what was asked for, and of runs
+	reasonsMost  = 5                   // why a frontend denied something
 	lookedAt     = 1000                // kinds of requests that are looked up
 )
 
@@ -173,6 +175,9 @@ func (e *explained) look(ctx context.Context, store *schema.Store) error {
 	if e.State != schema.BurstOpen {
 		q.Until = e.End.Add(time.Second)
 	}
+	if e.Of == "frontend" {
+		return e.lookDenied(ctx, store, q.Since, q.Until)
+	}
 	if e.Of == "address" {
 		q.Client, _ = netip.ParseAddr(e.Key) // of another key nothing is looked up
 	}
@@ -188,6 +193,23 @@ func (e *explained) look(ctx context.Context, store *schema.Store) error {
 		}
 	}
 	e.sum(rows)
+	return nil
+}
+
+// lookDenied sums up what the frontend denied, whoever asked.
+func (e *explained) lookDenied(ctx context.Context, store *schema.Store, since, until time.Time) error {
+	found, err := store.Denials(ctx, e.Key, since, until, lookedAt)
+	switch {
+	case err != nil:
+		return err
+	case found.All.Requests == 0:
+		e.sum(evidenceOf(&e.BurstRow))
+		return nil
+	}
+	e.Denied, e.whole = &found, true
+	for _, share := range found.Endpoints {
+		e.Asked = append(e.Asked, askedFor{Requests: share.Requests, Method: share.Method, Endpoint: share.Endpoint, Decision: "deny"})
+	}
 	return nil
 }
 
@@ -244,6 +266,8 @@ func (e *explained) commands() []string {
 			denied = " --decision deny"
 		}
 		all = append(all, "haptrail trail --identity "+shellWord(e.Identity)+denied+" --since "+since+until)
+	case e.Of == "frontend":
+		all = append(all, "haptrail trail --summary --decision deny --since "+since+until)
 	case e.Of == "address" && err == nil && address.Zone() == "":
 		all = append(all, fmt.Sprintf(`haptrail query "SELECT time, identity, method, path, decision, reason FROM trail WHERE client_ip = toIPv6('%s') AND time >= '%s' ORDER BY time LIMIT 50"`,
 			address, moment(e.Start.Add(-leadIn))))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -16,7 +17,7 @@ func (e *explained) write(w io.Writer, s style) {
 	fmt.Fprintf(w, "Burst of %s, %s  [%s]\n\n", e.Measure, e.Severity, printable(e.ID))
 	for _, part := range []struct{ name, text string }{
 		{"Whose", e.whose()}, {"When", e.when()}, {"How much", e.howMuch()}, {"Why it is told", e.why()},
-		{"From", e.origin()}, {"Seen by", e.seenBy()},
+		{"From", e.origin()}, {"Reasons", e.reasons()}, {"Seen by", e.seenBy()},
 	} {
 		if part.text != "" {
 			fmt.Fprintf(w, "%-*s%s\n", storyMargin, part.name, wrapped(oneLine(part.text), storyMargin, s.width))
@@ -178,6 +179,12 @@ var grades = map[string]string{
 func (e *explained) origin() string {
 	var parts []string
 	switch {
+	case e.Denied != nil:
+		all := &e.Denied.All
+		parts = append(parts, count(int(all.Addresses), "address", "addresses"))
+		if all.Identities > 0 {
+			parts = append(parts, count(int(all.Identities), "verified identity", "verified identities"))
+		}
 	case e.Run != "":
 		run := strings.TrimSuffix(ofRun(&e.BurstRow), " ("+e.Grade+").")
 		parts = append(parts, strings.ToLower(run[:1])+run[1:]+", "+gradeWords(e.Grade))
@@ -199,6 +206,22 @@ func (e *explained) origin() string {
 			break
 		}
 		parts = append(parts, f.Network+" ("+counted("requests", f.Requests)+")")
+	}
+	return strings.Join(parts, "; ")
+}
+
+// reasons are why a frontend denied what it did, the most frequent first.
+func (e *explained) reasons() string {
+	if e.Denied == nil {
+		return ""
+	}
+	var parts []string
+	for i, r := range e.Denied.Reasons {
+		if i == reasonsMost {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Denied.Reasons)-i))
+			break
+		}
+		parts = append(parts, cmp.Or(told(r.Reason), "none given")+" ("+counted("denials", r.Requests)+")")
 	}
 	return strings.Join(parts, "; ")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haptrail/haptrail/analyze/burst"
+	"github.com/haptrail/haptrail/cmd/haptrail/oncall"
 	"github.com/haptrail/haptrail/report/alert"
 	"github.com/haptrail/haptrail/schema"
 )
@@ -318,7 +319,7 @@ func (b *book) resume(ctx context.Context, series []*series, now time.Time) erro
 // tellAgain has people on call know what goes on, as it is known now: a crash may have
 // come before they were told.
 func (b *book) tellAgain(now time.Time) {
-	for _, a := range b.OnCall.Firing(kindBurst) {
+	for _, a := range b.OnCall.Firing(oncall.KindBurst) {
 		if s := b.subjects[a.Key]; s != nil {
 			s.fired = true
 		} else {

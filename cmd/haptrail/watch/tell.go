@@ -14,14 +14,9 @@ import (
 	"time"
 
 	"github.com/haptrail/haptrail/analyze/burst"
+	"github.com/haptrail/haptrail/cmd/haptrail/oncall"
 	"github.com/haptrail/haptrail/report/alert"
 	"github.com/haptrail/haptrail/schema"
-)
-
-// The kinds of alerts.
-const (
-	kindBurst = "burst"
-	kindFault = "fault"
 )
 
 // Looking a burst's requests up: their lines come a second or two after the counts
@@ -202,7 +197,7 @@ func (b *book) compose(s *subject) alert.Alert {
 	})
 	worst := &all[0].row
 	a := alert.Alert{
-		Key: s.key, Kind: kindBurst, Severity: severities[all[0].level], Identity: cmp.Or(worst.Identity, worst.Key),
+		Key: s.key, Kind: oncall.KindBurst, Severity: severities[all[0].level], Identity: cmp.Or(worst.Identity, worst.Key),
 		Title: title(worst), Run: worst.Run, Commit: worst.Commit, StartsAt: worst.Start,
 		Labels:  map[string]string{"of": worst.Of, "issuer": worst.Issuer},
 		Numbers: map[string]float64{}, Command: "haptrail bursts explain " + worst.ID,
