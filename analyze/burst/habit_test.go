@@ -3,6 +3,7 @@ package burst_test
 import (
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -220,7 +221,9 @@ func TestRestoreFormer(t *testing.T) {
 	if have != want {
 		t.Errorf("have %+v, want %+v", have, want)
 	}
-	if have, want := say(d.Open()), say(same.Open()); have != want || strings.Count(have, "\n") != 1 {
+	// The former version learned its means at other seconds.
+	mean := regexp.MustCompile("expected <= [0-9]+")
+	if have, want := mean.ReplaceAllString(say(d.Open()), ""), mean.ReplaceAllString(say(same.Open()), ""); have != want || strings.Count(have, "\n") != 1 {
 		t.Errorf("goes on:\n%s\nwant\n%s", have, want)
 	}
 	again := saved(t, restored(t, saved(t, d), o))

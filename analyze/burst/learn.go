@@ -23,6 +23,17 @@ const (
 	single     = 1.1            // what its end does
 )
 
+// looks is how many seconds before a moment are looked at: one in each cell, and in
+// every ten cells each of their seconds once. At one fixed second a job of each
+// minute's beginning, or rows of ten seconds, would always be seen whole, or never.
+func looks(at int64) int64 {
+	c := at / cell
+	if at%cell > c*7%cell {
+		c++
+	}
+	return c
+}
+
 // look learns the counts of a moment.
 func (s *state) look() {
 	s.ticks = min(s.ticks+1, fullTicks)

@@ -144,3 +144,32 @@ func TestReplaySteps(t *testing.T) {
 		}
 	}
 }
+
+// TestReplayPhase: at whichever second of ten or five the rows of a history are, the
+// same counts are the usual ones.
+func TestReplayPhase(t *testing.T) {
+	for _, step := range []int64{5, 10} {
+		var least, most uint32
+		for phase := range int64(10) {
+			random := rand.New(rand.NewPCG(11, 1))
+			var rows []burst.Row
+			end := monday + 8*day + phase
+			for at := monday + phase; at < end; at += step {
+				rows = append(rows, burst.Row{Time: time.Unix(at, 0), Key: "k", Count: 100 + random.Uint32N(100)})
+			}
+			rows = append(rows, burst.Row{Time: time.Unix(end, 0), Key: "k", Count: 2_000})
+			all := replay(t, rows, burst.Options{Resolution: time.Duration(step) * time.Second})
+			v := all[len(all)-1].verdicts
+			if len(v) != 1 || v[0].Kind != burst.Start {
+				t.Fatalf("step %d, at %d: %s", step, phase, say(v))
+			}
+			if phase == 0 {
+				least = v[0].Expected
+			}
+			least, most = min(least, v[0].Expected), max(most, v[0].Expected)
+		}
+		if least < 200 || float64(most) > 1.05*float64(least) {
+			t.Errorf("rows of %d s: from %d to %d are expected, by the second of ten that they are at", step, least, most)
+		}
+	}
+}

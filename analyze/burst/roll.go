@@ -25,11 +25,11 @@ func (d *Detector) pass(e *entry, i int32, to int64, out []Verdict) []Verdict {
 			d.sleep(e, to)
 			return out
 		}
-		if e.tick() {
-			e.look()
-			if e.last%block == 0 {
-				d.turn(e, i)
-			}
+		if looks(e.last+1) > looks(e.last) {
+			e.look() // with all that came in that second
+		}
+		if e.tick() && e.last%block == 0 {
+			d.turn(e, i)
 		}
 		if e.open && e.calm(d.going[i].found, d.pool.of(e.prior)) {
 			out = append(out, d.end(e, i, false))
@@ -40,7 +40,7 @@ func (d *Detector) pass(e *entry, i int32, to int64, out []Verdict) []Verdict {
 
 // sleep is pass for a key that has nothing in its windows.
 func (d *Detector) sleep(e *entry, to int64) {
-	e.rest(to/cell - e.last/cell)
+	e.rest(looks(to) - looks(e.last))
 	blocks := to/block - e.last/block
 	lessons := to/day > e.last/day
 	if blocks > 0 {
