@@ -145,25 +145,24 @@ func (d *Detector) judge(e *entry, i int32, n uint32, out []Verdict) []Verdict {
 	if d.observe != nil {
 		d.record(e)
 	}
-	if d.over(e) >= 0 {
+	if d.over(e) {
 		return d.start(e, i, out)
 	}
 	return out
 }
 
-// over is the shortest window of which a key is over its limit, for the fewer seconds
-// the words are about the better they are understood; -1: there is none.
-func (d *Detector) over(e *entry) int {
+// over reports whether a key is over a limit.
+func (d *Detector) over(e *entry) bool {
 	for w := d.finest; w < shapes; w++ {
 		if e.sum[w] > uint64(e.limit[w]) && e.disarmed>>w&1 == 0 {
-			return w
+			return true
 		}
 	}
-	return -1
+	return false
 }
 
-// beyond is the shortest window of which a key is over all that it may do; -1: there
-// is none.
+// beyond is the shortest window of which a key is over all that it may do, for the
+// fewer seconds the words are about the better they are understood; -1: there is none.
 func (d *Detector) beyond(e *entry, factor float64) int {
 	for w := d.finest; w < shapes; w++ {
 		if e.sum[w] > uint64(e.limit[w]) && e.disarmed>>w&1 == 0 && float64(e.sum[w]) > e.allowed(w, factor) {

@@ -9,7 +9,7 @@ var windows = [...]int64{5, 10, 60, 300}
 
 const (
 	shapes = len(windows)
-	cell   = 10  // seconds in a cell of the long windows, and between two looks at the counts
+	cell   = 10  // seconds in a cell of the long windows; in each is one look at the counts
 	block  = 300 // seconds that a count waits before it may become a high-water mark
 	day    = 86_400
 )
