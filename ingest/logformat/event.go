@@ -182,10 +182,12 @@ var messages = []struct{ begin, kind string }{
 }
 
 func (e *Event) message(line []byte) bool {
-	if bytes.HasPrefix(line, []byte("backend ")) && bytes.HasSuffix(line, []byte(" has no server available!")) {
-		e.Kind = EventNoneUp
-		e.Frontend = string(line[len("backend ") : len(line)-len(" has no server available!")])
-		return true
+	if name, ok := bytes.CutPrefix(line, []byte("backend ")); ok {
+		// The two may not share a blank: "backend has no server available!" names none.
+		if name, ok = bytes.CutSuffix(name, []byte(" has no server available!")); ok {
+			e.Kind, e.Frontend = EventNoneUp, string(name)
+			return true
+		}
 	}
 	for _, m := range messages {
 		if len(line) < len(m.begin) || string(line[:len(m.begin)]) != m.begin {

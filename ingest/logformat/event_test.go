@@ -27,6 +27,8 @@ var classifyCases = []struct{ line, want string }{
 	{"Backup Server be_app/app2 is UP, reason: x", "server_state  be_app/app2 0"},
 	{"Health check for server be_app/app1 failed, reason: x", "server_state  be_app/app1 0"},
 	{"backend be_app has no server available!", "no_server  be_app 0"},
+	{"backend has no server available!", ""},
+	{"backend  has no server available!", "no_server   0"},
 	{"23552 events dropped\x00", "events_dropped   23552"},
 	{"1 event dropped", "events_dropped   1"},
 	{"17 things", ""},
